@@ -1,0 +1,9 @@
+"""The one error that a person is meant to read."""
+
+
+class HeadraceError(Exception):
+    """Something a user can mend: the message names the file or field, and the fix.
+
+    Commands print it on one line and exit with a non-zero code; every other exception is a bug
+    and keeps its traceback.
+    """

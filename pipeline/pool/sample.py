@@ -1,0 +1,76 @@
+"""What every source format gives: parts to read, and the pool images in them."""
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from pipeline.format.snapshot import canonical_json
+
+MAX_TEXT_BYTES = 1_000_000
+"""Captions and json members are read up to here; a larger one is cut, never loaded whole."""
+
+_UID = re.compile(r"[0-9a-f]{32}")
+_SECRET_PARAMETER = re.compile(r"(?i)^(x-amz-.*|awsaccesskeyid|signature|sig|token|.*secret.*)$")
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one task reads: a source shard, or a slice of a folder's files."""
+
+    format: str
+    source: str
+    name: str
+    """32 hex digits that change when the bytes behind the part do."""
+    nbytes: int
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PoolImage:
+    """One sample of the pool, readable or not. (source, key, offset) says where it lies."""
+
+    source: str
+    key: str
+    offset: int
+    nbytes: int
+    uid: str
+    image: bytes = b""
+    caption: str = ""
+    meta: dict[str, Any] = field(default_factory=dict)
+    error: str | None = None
+    """`<kind>: <words>` if its bytes could not be had at all."""
+
+
+def part_name(*versions: str | int) -> str:
+    """A part's name from what its store says of its files (URL, size, ETag)."""
+    return hashlib.sha256("\n".join(map(str, versions)).encode()).hexdigest()[:32]
+
+
+def uid_of(meta: dict[str, Any], source: str, key: str) -> str:
+    """The source's own 128 bits as 32 hex digits, else a stable hash of source and key."""
+    own = str(meta.get("uid", "")).lower()
+    if _UID.fullmatch(own):
+        return own
+    return hashlib.sha256(f"{source}\n{key}".encode(errors="replace")).hexdigest()[:32]
+
+
+def clean_meta(meta: dict[str, Any]) -> str:
+    """The source's own json, canonical, its URLs without passwords and signatures."""
+    return canonical_json({k: _clean_url(v) for k, v in meta.items()}).decode()
+
+
+def _clean_url(value: Any) -> Any:
+    if not (isinstance(value, str) and "://" in value):
+        return value
+    try:
+        parts = urlsplit(value)
+    except ValueError:  # not a URL after all
+        return value
+    host = parts.netloc.rsplit("@", 1)[-1]
+    query = parse_qsl(parts.query, keep_blank_values=True)
+    kept = [(name, text) for name, text in query if not _SECRET_PARAMETER.match(name)]
+    if host == parts.netloc and kept == query:
+        return value
+    return urlunsplit((parts.scheme, host, parts.path, urlencode(kept), parts.fragment))

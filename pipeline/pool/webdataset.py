@@ -1,0 +1,82 @@
+"""WebDataset tars as img2dataset and DataComp write them: key.jpg, key.txt, key.json."""
+
+import json
+from collections.abc import Iterator
+from typing import IO, Any
+
+from pipeline.format import store
+from pipeline.format.tars import Damage, Member, Sample, scan
+from pipeline.pool.sample import MAX_TEXT_BYTES, Part, PoolImage, part_name, uid_of
+
+
+def parts(url: str) -> list[Part]:
+    """One part per tar that the URL pattern names."""
+    stats = [store.stat(shard) for shard in store.expand(url)]
+    return [Part("webdataset", s.url, part_name(s.url, s.nbytes, s.etag), s.nbytes) for s in stats]
+
+
+def read(part: Part, max_bytes: int) -> Iterator[PoolImage]:
+    """Every sample of the tar in order; the unreadable rest of a damaged one is a row too."""
+    with store.open_read(part.source) as file:
+        for found in scan(file):
+            if isinstance(found, Damage):
+                yield _damaged(part, found)
+            else:
+                yield _sample(part, found, file, max_bytes)
+
+
+def fetch(source: str, key: str, offset: int, nbytes: int) -> bytes:
+    """The image bytes of one sample, by a ranged read."""
+    return store.read_bytes(source, offset, offset + nbytes)
+
+
+def _damaged(part: Part, damage: Damage) -> PoolImage:
+    return PoolImage(
+        source=part.source,
+        key="",
+        offset=damage.offset,
+        nbytes=part.nbytes - damage.offset,
+        uid=uid_of({}, part.source, f"@{damage.offset}"),
+        error=f"archive_damaged: {damage.message}",
+    )
+
+
+def _sample(part: Part, sample: Sample, file: IO[bytes], max_bytes: int) -> PoolImage:
+    meta = _meta(sample.members.get("json"), file)
+    caption = _text(sample.members.get("txt"), file) or str(meta.get("caption") or "")
+    image, data, error = sample.image, b"", None
+    if image is None:
+        error = "no_image: the sample has only " + ", ".join(sorted(sample.members))
+    elif image.nbytes > max_bytes:
+        error = f"too_many_bytes: {image.nbytes} is over {max_bytes}"
+    else:
+        data = _read(file, image, max_bytes)
+    return PoolImage(
+        source=part.source,
+        key=sample.key,
+        offset=image.offset if image else sample.start,
+        nbytes=image.nbytes if image else 0,
+        uid=uid_of(meta, part.source, sample.key),
+        image=data,
+        caption=caption,
+        meta=meta,
+        error=error,
+    )
+
+
+def _read(file: IO[bytes], member: Member, limit: int) -> bytes:
+    file.seek(member.offset)
+    return file.read(min(member.nbytes, limit))
+
+
+def _text(member: Member | None, file: IO[bytes]) -> str:
+    return _read(file, member, MAX_TEXT_BYTES).decode(errors="replace").strip() if member else ""
+
+
+def _meta(member: Member | None, file: IO[bytes]) -> dict[str, Any]:
+    """The json member as a dictionary; what cannot be parsed is as good as absent."""
+    try:
+        meta = json.loads(_text(member, file) or "{}")
+    except (ValueError, RecursionError):
+        return {}
+    return meta if isinstance(meta, dict) else {}

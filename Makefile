@@ -1,0 +1,42 @@
+# `make demo` on a machine with only Python 3.11 or 3.12, make and a C compiler sets everything up
+# in .venv and runs the demonstration. Nothing is installed outside .venv, except, as root on
+# Debian or Ubuntu, the headers that pillow-simd is built with.
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+SETUP := scripts/setup.sh scripts/find_python.sh scripts/check_pillow.py
+
+.PHONY: help demo test slow lint types setup clean distclean
+
+help:  ## what there is to make
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+demo: $(READY)  ## curate, mix, stream and train on real pictures, on this machine
+	$(BIN)/headrace demo
+
+test: $(READY)  ## the fast tests
+	$(BIN)/python -m pytest -m "not slow"
+
+slow: $(READY)  ## the slow tests: many processes, kills, clusters
+	$(BIN)/python -m pytest -m slow
+
+lint: $(READY)  ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)  ## mypy
+	$(BIN)/mypy
+
+setup: $(READY)  ## the environment in .venv (PYTHON=/path/to/python3.12 to choose one)
+
+# The stamp is written last, so a set-up that was cut short is redone.
+$(READY): pyproject.toml constraints.txt $(SETUP)
+	@VENV=$(VENV) PYTHON=$(PYTHON) scripts/setup.sh
+
+clean:  ## remove caches and build outputs
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .coverage
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+distclean: clean  ## the same, and the environment
+	rm -rf $(VENV)

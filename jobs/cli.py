@@ -1,0 +1,129 @@
+"""The `headrace` command: each job a subcommand, each error one line that says what to do."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from pipeline.format.errors import HeadraceError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help=(
+        "Data and training for AIM-style pretraining: curate web images, mix, stream, train.\n\n"
+        "New here? `headrace demo` runs the whole line on real images in a few minutes."
+    ),
+)
+
+Config = Annotated[str, typer.Argument(metavar="CONFIG", help="A YAML file; see README.")]
+Dataset = Annotated[
+    str, typer.Argument(help="A dataset, or <dataset>/snapshots/<id> for one snapshot of it.")
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Processors for a local Ray; all by default. Changes no result."),
+]
+
+
+@app.command()
+def doctor() -> None:
+    """Shows what this installation uses (images, torch, Ray, storage) and how to mend each gap."""
+    from jobs import doctor
+
+    raise typer.Exit(doctor.run())
+
+
+@app.command()
+def measure(config: Config, workers: Workers = None) -> None:
+    """Reads every pool image once and records its facts in the ledger. Resumable."""
+    from jobs import measure
+    from jobs.config import CurateConfig, load
+
+    measure.run(load(config, CurateConfig), workers)
+
+
+@app.command()
+def decide(config: Config) -> None:
+    """Gives every measured image a verdict with its reason, and prints the counts."""
+    from jobs import decide, measure
+    from jobs.config import CurateConfig, load
+
+    checked = load(config, CurateConfig)
+    decision = decide.run(checked, measure.inputs(checked))
+    _print_counts(decision.plan.counts)
+    typer.echo(f"snapshot id {decision.id} (not written yet: `headrace write {config}`)")
+
+
+@app.command()
+def write(config: Config, workers: Workers = None) -> None:
+    """Copies kept images to shards and publishes the snapshot."""
+    from jobs import decide, measure, write
+    from jobs.config import CurateConfig, load
+
+    checked = load(config, CurateConfig)
+    found = measure.inputs(checked)
+    typer.echo(write.run(checked, found, decide.run(checked, found), workers).url)
+
+
+@app.command()
+def curate(
+    config: Config,
+    workers: Workers = None,
+    dry_run: Annotated[bool, typer.Option(help="Say what would be done, and do nothing.")] = False,
+) -> None:
+    """measure, decide and write in one go: a pool in, a snapshot out."""
+    from jobs import curate
+    from jobs.config import CurateConfig, load
+
+    checked = load(config, CurateConfig)
+    if dry_run:
+        curate.dry_run(checked)
+        return
+    snapshot = curate.run(checked, workers)
+    _print_counts(snapshot.counts)
+    typer.echo(snapshot.url)
+
+
+@app.command()
+def why(
+    dataset: Dataset,
+    key: Annotated[str, typer.Argument(help="A uid, a key, or source#key of a pool image.")],
+) -> None:
+    """Tells the whole story of a pool image: what was measured, and why it was kept or dropped."""
+    from jobs import why
+
+    for story in why.run(dataset, key):
+        typer.echo("\n".join(why.lines(story)))
+
+
+@app.command()
+def mix(config: Config) -> None:
+    """Pins snapshots and their ratio under one URL, which trainers read. Copies no image."""
+    from jobs import mix
+    from jobs.config import MixConfig, load
+
+    mixture = mix.run(load(config, MixConfig))
+    total = sum(source.weight for source in mixture.sources)
+    for source in mixture.sources:
+        share = source.weight / total
+        typer.echo(
+            f"{source.name:16} {share:6.1%}  {source.samples:>9,} samples  {source.snapshot}"
+        )
+
+
+def _print_counts(counts: dict[str, int]) -> None:
+    total = sum(counts.values())
+    for reason, count in sorted(counts.items(), key=lambda item: (item[0] != "kept", -item[1])):
+        typer.echo(f"{reason:20} {count:>9,}  {count / max(total, 1):6.1%}")
+    typer.echo(f"{'pool images':20} {total:>9,}")
+
+
+def main() -> None:
+    """Entry point: a HeadraceError is one message and exit code 1, never a traceback."""
+    try:
+        app()
+    except HeadraceError as error:
+        sys.stderr.write("".join(f"error: {line}\n" for line in str(error).splitlines()))
+        sys.exit(1)

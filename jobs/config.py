@@ -1,0 +1,139 @@
+"""Config files: YAML in, checked whole before any work begins."""
+
+import difflib
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from pipeline.decide.layout import WriteConfig
+from pipeline.decide.plan import DecideConfig
+from pipeline.format import store
+from pipeline.format.errors import HeadraceError
+from pipeline.measure.clip import ClipConfig
+from pipeline.measure.image import ImageConfig
+from pipeline.pool.source import SourceConfig
+from pipeline.settings import Settings
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class MeasureConfig(Settings):
+    """What is measured of each pool image."""
+
+    image: ImageConfig = ImageConfig()
+    """Decode health, size, hashes, sharpness, caption: always measured."""
+
+    clip: ClipConfig | None = None
+    """An image-text score and embedding, if a model is named."""
+
+
+class CurateConfig(Settings):
+    """A curation: sources in, a snapshot out. Relative paths start at the current folder."""
+
+    dataset: str = Field(min_length=1)
+    """Folder or URL that receives the ledger, the shards and the snapshots."""
+
+    sources: tuple[SourceConfig, ...] = Field(min_length=1)
+    """The pool."""
+
+    measure: MeasureConfig = MeasureConfig()
+    """Facts to record of each image."""
+
+    decide: DecideConfig = DecideConfig()
+    """What to drop."""
+
+    write: WriteConfig = WriteConfig()
+    """The shape of the shards."""
+
+    @model_validator(mode="after")
+    def _a_cut_needs_a_score(self) -> "CurateConfig":
+        if self.decide.cut and not self.measure.clip:
+            raise ValueError("decide.cut needs scores: name a model under measure.clip")
+        return self
+
+    @property
+    def dataset_url(self) -> str:
+        """The dataset's canonical URL."""
+        return store.absolute(self.dataset)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What of this config a snapshot's content depends on, as it stands in the manifest."""
+        return self.model_dump(mode="json", exclude={"dataset"})
+
+
+class MixSourceConfig(Settings):
+    """One source of a mixture."""
+
+    name: str = Field(min_length=1)
+    """Keys the source's randomness: renaming it reshuffles it."""
+
+    snapshot: str = Field(min_length=1)
+    """A dataset (its latest snapshot is pinned) or `<dataset>/snapshots/<id>`."""
+
+    ratio: float = Field(gt=0)
+    """Share of the training samples, relative to the other ratios. AIM: 0.8 web, 0.2 IN-1k."""
+
+
+class MixConfig(Settings):
+    """A mixture of snapshots, published as one small file."""
+
+    mixture: str = Field(min_length=1)
+    """Where the mixture goes: a path or URL that ends in .json."""
+
+    sources: tuple[MixSourceConfig, ...] = Field(min_length=1)
+    """What is mixed."""
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> "MixConfig":
+        names = [source.name for source in self.sources]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two sources have the same name: {names}")
+        return self
+
+
+def load(path: str, model: type[Model]) -> Model:
+    """Reads a YAML config and checks all of it.
+
+    Raises HeadraceError with one line per fault: file, field, what is wrong, and the nearest
+    known name where a name is unknown.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a text file"
+        raise HeadraceError(f"{path}: the config cannot be read: {reason}") from error
+    try:
+        return model.model_validate(yaml.safe_load(text) or {})
+    except yaml.YAMLError as error:
+        raise HeadraceError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    except ValidationError as error:
+        faults = [_fault(path, model, fault) for fault in error.errors()]
+        raise HeadraceError("\n".join(faults)) from error
+
+
+def _fault(path: str, model: type[BaseModel], fault: Any) -> str:
+    where = ".".join(str(step) for step in fault["loc"]) or "(whole file)"
+    if fault["type"] != "extra_forbidden":
+        return f"{path}: {where}: {fault['msg'].removeprefix('Value error, ')}"
+    known = _fields_at(model, fault["loc"][:-1])
+    near = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(sorted(known))}"
+    return f"{path}: {where}: unknown name; {hint}"
+
+
+def _fields_at(model: type[BaseModel], steps: tuple[int | str, ...]) -> list[str]:
+    """The field names of the section that a fault lies in."""
+    for step in steps:
+        if not isinstance(step, int) and step in model.model_fields:
+            model = _section(model.model_fields[step].annotation) or model
+    return list(model.model_fields)
+
+
+def _section(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    inner = (_section(argument) for argument in getattr(annotation, "__args__", ()))
+    return next((found for found in inner if found), None)

@@ -1,0 +1,69 @@
+"""Checkpoints of a run, which any number of ranks can load.
+
+    <run>/checkpoints/00000240/        one folder a step
+        __0_0.distcp … .metadata       model and optimiser, sharded (torch's DCP)
+        COMPLETE                       written last: {"step", "identity", "digest", …}
+
+A folder without COMPLETE was cut short by a kill: it is never loaded and never counted.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
+from torch.distributed.checkpoint.state_dict_loader import load as load_sharded
+from torch.distributed.checkpoint.state_dict_saver import save as save_sharded
+
+from pipeline.format import store
+from trainer import distributed
+
+MARKER = "COMPLETE"
+
+
+def save(
+    folder: Path,
+    step: int,
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    state: dict[str, Any],
+) -> None:
+    """Saves on all ranks, then commits on the first. Raises HeadraceError on a full disk."""
+    path = folder / f"{step:08d}"
+    if (path / MARKER).exists():
+        return
+    if torch.distributed.get_rank() == 0:
+        shutil.rmtree(path, ignore_errors=True)
+    distributed.barrier()
+    weights, moments = get_state_dict(model, optimiser)
+    save_sharded({"model": weights, "optimiser": moments}, checkpoint_id=path)
+    distributed.barrier()
+    if torch.distributed.get_rank() == 0:
+        store.publish(str(path / MARKER), json.dumps({"step": step, **state}).encode())
+    distributed.barrier()
+
+
+def load(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
+    """Fills model and optimiser from a complete checkpoint; returns what `save` was given."""
+    weights, moments = get_state_dict(model, optimiser)
+    load_sharded({"model": weights, "optimiser": moments}, checkpoint_id=path)
+    set_state_dict(model, optimiser, model_state_dict=weights, optim_state_dict=moments)
+    state: dict[str, Any] = json.loads((path / MARKER).read_text())
+    return state
+
+
+def newest(folder: Path) -> Path | None:
+    """The complete checkpoint of the highest step, if there is one."""
+    complete = sorted(path.parent for path in folder.glob(f"*/{MARKER}"))
+    return complete[-1] if complete else None
+
+
+def keep_newest(folder: Path, count: int) -> None:
+    """Deletes complete checkpoints but the newest `count`; incomplete ones are not touched."""
+    complete = sorted(path.parent for path in folder.glob(f"*/{MARKER}"))
+    for path in complete[:-count]:
+        (path / MARKER).unlink()  # first, so that a kill in between leaves no half checkpoint
+        shutil.rmtree(path)

@@ -1,0 +1,74 @@
+"""Crops and flips, drawn by key: the same sample of the same epoch is always cropped alike."""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from pydantic import BaseModel, Field
+
+from trainer.stream.keyed import uniforms
+
+TRIES = 10
+"""Boxes that are tried before the centre is taken, as torchvision does."""
+
+EVALUATION_CROP = 0.875
+"""224 of 256: the share of the shorter side that the evaluation crop keeps (AIM release)."""
+
+Pixels = npt.NDArray[np.uint8]
+Box = tuple[float, float, float, float]
+
+
+class AugmentConfig(BaseModel, extra="forbid", frozen=True, use_attribute_docstrings=True):
+    """Random resized crop and horizontal flip; the defaults are the paper's."""
+
+    min_scale: float = Field(default=0.4, gt=0, le=1)
+    """Least share of the image's area in a crop (AIM table 3c)."""
+
+    max_aspect: float = Field(default=4 / 3, ge=1)
+    """Crops are from 1 : this to this : 1."""
+
+    flip: bool = True
+    """Mirror half of the images (AIM training code)."""
+
+
+def augment(image: Image.Image, size: int, key: int, config: AugmentConfig) -> Pixels:
+    """A random crop of an RGB image, resized to (size, size, 3) uint8, flipped or not."""
+    draws = uniforms(key, 4 * TRIES + 1)[0]
+    box = random_box(image.width, image.height, draws[1:], config)
+    resized = image.resize((size, size), Image.Resampling.BICUBIC, box=box)
+    pixels = np.asarray(resized)
+    return pixels[:, ::-1] if config.flip and draws[0] < 0.5 else pixels
+
+
+def random_box(
+    width: int, height: int, draws: npt.NDArray[np.float64], config: AugmentConfig
+) -> Box:
+    """A box of random area and aspect inside the image, in pixels; `draws` are 4 a try."""
+    limit = math.log(config.max_aspect)
+    for u_area, u_aspect, u_left, u_top in draws.reshape(TRIES, 4).tolist():
+        area = width * height * (config.min_scale + (1 - config.min_scale) * u_area)
+        aspect = math.exp(limit * (2 * u_aspect - 1))
+        w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < w <= width and 0 < h <= height:
+            left, top = int(u_left * (width - w + 1)), int(u_top * (height - h + 1))
+            return (left, top, left + w, top + h)
+    return _largest_box(width, height, config.max_aspect)
+
+
+def _largest_box(width: int, height: int, max_aspect: float) -> Box:
+    """The largest central box within the aspect limits."""
+    w, h = min(width, height * max_aspect), min(height, width * max_aspect)
+    left, top = (width - w) / 2, (height - h) / 2
+    return (left, top, left + w, top + h)
+
+
+def evaluation_view(image: Image.Image, size: int) -> Pixels:
+    """The central crop of 7/8 of the shorter side, resized to (size, size, 3) uint8.
+
+    The same pixels as resizing to 256 and cropping 224, without the detour.
+    """
+    side = min(image.size) * EVALUATION_CROP
+    left, top = (image.width - side) / 2, (image.height - side) / 2
+    box = (left, top, left + side, top + side)
+    return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box=box))

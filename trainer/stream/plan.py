@@ -1,0 +1,79 @@
+"""The plan: what every slot of every step holds, for any subset of the lanes.
+
+A pure function of (mixture, seed, step). Ranks, workers and crashes do not occur in it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from trainer.stream.keyed import base_key, below, mix
+from trainer.stream.mixing import Mixing
+from trainer.stream.order import Places, SourceOrder
+
+Array = npt.NDArray[np.int64]
+
+
+class Slots(NamedTuple):
+    """The planned samples of one step; arrays of one length, by lane, then slot."""
+
+    lane: Array
+    slot: Array
+    """Place in the lane at this step, from 0."""
+    source: Array
+    """Index into the mixture's sources."""
+    places: Places
+
+
+@dataclass(frozen=True)
+class PlannedSource:
+    """What the plan knows of a source."""
+
+    name: str
+    samples: int
+    weight: int
+    block: int
+
+
+class StreamPlan:
+    """The whole endless stream, as arithmetic."""
+
+    def __init__(self, sources: Sequence[PlannedSource], seed: int, batch: int, lanes: int) -> None:
+        self.batch, self.lanes = batch, lanes
+        self.mixing = Mixing([source.weight for source in sources], lanes)
+        self.orders = [
+            SourceOrder(source.name, source.samples, lanes, source.block, seed)
+            for source in sources
+        ]
+
+    def slots(self, step: int, lanes: Array) -> Slots:
+        """The samples of these lanes at a step, batch / lanes of each."""
+        depth = self.batch // self.lanes
+        lane, slot = np.repeat(lanes, depth), np.tile(np.arange(depth), len(lanes))
+        number = step * depth + slot
+        source = self.mixing.source(lane, number)
+        taken = self.mixing.taken(source, lane, number)
+        places = Places(*(np.empty(len(lane), np.int64) for _ in Places._fields))
+        for index, order in enumerate(self.orders):
+            mine = source == index
+            found = order.places(lane[mine], taken[mine])
+            for column, values in zip(places, found, strict=True):
+                column[mine] = values
+        return Slots(lane, slot, source, places)
+
+
+def lanes_of_rank(rank: int, world_size: int, lanes: int) -> Array:
+    """The lanes that a rank reads: ⌊L/W⌋ or ⌈L/W⌉ neighbours."""
+    return np.arange(rank * lanes // world_size, (rank + 1) * lanes // world_size)
+
+
+def prefix_lengths(seed: int, step: int, lane: Array, slot: Array, patches: int) -> Array:
+    """S of each image, uniform on 1 to K - 1 (AIM section 4.2), drawn by (seed, step, lane, slot).
+
+    The official generator draws the same prefixes on every rank and worker; a key cannot.
+    """
+    key = mix(base_key(seed, "prefix"), step, lane, slot)
+    return 1 + below(key, patches - 1)

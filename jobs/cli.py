@@ -113,6 +113,55 @@ def mix(config: Config) -> None:
         )
 
 
+@app.command()
+def train(
+    config: Config,
+    nproc: Annotated[int, typer.Option(min=1, help="Processes on this machine.")] = 1,
+) -> None:
+    """Trains AIM on a mixture; run it again to resume from the newest checkpoint."""
+    from jobs import train
+    from jobs.config import load
+    from trainer.config import TrainConfig
+
+    train.run(load(config, TrainConfig), nproc)
+
+
+filter_app = typer.Typer(no_args_is_help=True, help="The network that scores image-text pairs.")
+app.add_typer(filter_app, name="filter")
+
+
+@filter_app.command("train")
+def filter_train(config: Config) -> None:
+    """Trains a CLIP filter on trusted pairs and prints its name for `measure.clip.model`."""
+    from jobs import filter
+    from jobs.config import load
+    from trainer.contrastive import FilterConfig
+
+    typer.echo(filter.train(load(config, FilterConfig)))
+
+
+@app.command()
+def report(
+    dataset: Dataset,
+    run: Annotated[str | None, typer.Option(help="Folder of a training run to show.")] = None,
+    output: Annotated[str, typer.Option(help="Where the page goes.")] = "report.html",
+) -> None:
+    """Writes one self-contained HTML page: funnel, scores, pictures, duplicates, losses."""
+    from jobs import report
+
+    typer.echo(report.run(dataset, run, output))
+
+
+@app.command()
+def demo(
+    work: Annotated[str, typer.Option(help="Folder for everything the demo makes.")] = "work/demo",
+) -> None:
+    """Runs the whole line on real pictures: filter, curate, mix, train, report. About 10 minutes."""
+    from jobs import demo
+
+    demo.run(work)
+
+
 def _print_counts(counts: dict[str, int]) -> None:
     total = sum(counts.values())
     for reason, count in sorted(counts.items(), key=lambda item: (item[0] != "kept", -item[1])):

@@ -50,6 +50,17 @@ class ClipScorer:
         tables = [self._score_run(run) for run in _runs(pairs, self.config.batch)]
         return pa.concat_tables([ledger.CLIP_SCHEMA.empty_table(), *tables])
 
+    @torch.inference_mode()
+    def similarity(
+        self, images: list[Image.Image], captions: list[str]
+    ) -> npt.NDArray[np.float32]:
+        """Cosines of every image (rows) with every caption (columns)."""
+        pixels = torch.stack([self.preprocess(image) for image in images])
+        image = self.model.encode_image(pixels.to(self.config.device), normalize=True)
+        tokens = self.tokenizer(captions).to(self.config.device)
+        text = self.model.encode_text(tokens, normalize=True)
+        return (image @ text.T).float().cpu().numpy()
+
     def _score_run(self, run: list[tuple[Image.Image | None, str]]) -> pa.Table:
         pixels = [self.preprocess(image) if image else None for image, _ in run]
         shape = next((p.shape for p in pixels if p is not None), None)

@@ -1,0 +1,123 @@
+"""The demo's scorecard: what was caught of each fault that was put into the pool on purpose."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from jobs.console import console
+from jobs.filter import auc
+from pipeline import ledger
+from pipeline.decide.verdict import Reason
+from pipeline.format import store
+from pipeline.format.snapshot import Snapshot, read_parquet
+from trainer import metrics
+
+Row = dict[str, Any]
+COPIES = ("exact_duplicate", "recompressed", "resized", "reencoded")
+
+
+@dataclass(frozen=True)
+class Card:
+    """Counts of a demo run against the truth file."""
+
+    caught: dict[str, tuple[int, int]]
+    """Fault → how many of how many were caught."""
+    false_drops: dict[str, int]
+    """Clean images that fell, by reason; a low score is the price of the cut, not an error."""
+    clean: int
+    """Clean images in the pool."""
+    pool_auc: float
+    """How well scores part right from wrong captions in the pool."""
+    precision: float
+    """Share of right captions among kept images that can have one."""
+    base_rate: float
+    """The same share before the cut."""
+
+
+def score(snapshot: Snapshot, truth: Path) -> Card:
+    """Compares a snapshot's verdicts with what was injected."""
+    rows = _joined(snapshot, truth)
+    clean = [row for row in rows if row["kind"] == "clean"]
+    worded = [row for row in rows if row["kind"] in ("clean", "wrong_caption")]
+    scored = [row for row in worded if row["clip_score"] is not None]
+    right, wrong = (
+        np.array([row["clip_score"] for row in scored if row["caption_ok"] is ok])
+        for ok in (True, False)
+    )
+    kept = [row["caption_ok"] for row in worded if row["keep"]]
+    return Card(
+        caught=_caught(rows),
+        false_drops=_count(clean, lambda row: row["reason"]),
+        clean=len(clean),
+        pool_auc=auc(right, wrong),
+        precision=sum(kept) / len(kept),
+        base_rate=sum(row["caption_ok"] for row in worded) / len(worded),
+    )
+
+
+def _joined(snapshot: Snapshot, truth: Path) -> list[Row]:
+    """Truth, verdict and score of every pool row, matched by shard and place."""
+    verdicts = read_parquet(store.join(snapshot.url, "plan.parquet")).to_pylist()
+    parts = read_parquet(store.join(snapshot.url, "sources.parquet"))["part"].to_pylist()
+    columns = ["source", "key", "offset", "clip_score"]
+    facts = ledger.read(snapshot.dataset, snapshot.ledger, parts, columns).to_pylist()
+    scores = {_place(fact): fact["clip_score"] for fact in facts}
+    by_place = {_place(row): row | {"clip_score": scores[_place(row)]} for row in verdicts}
+    injected = read_parquet(str(truth)).to_pylist()
+    return [row | by_place[_truth_place(row)] for row in injected]
+
+
+def _place(row: Row) -> tuple[str, str, int]:
+    shard = row["source"].rpartition("/")[2]
+    return (shard, row["key"], 0) if row["key"] else (shard, "", row["offset"])
+
+
+def _truth_place(row: Row) -> tuple[str, str, int]:
+    damaged = row["kind"] == "archive_damaged"
+    return (row["shard"], "", row["offset"]) if damaged else (row["shard"], row["key"], 0)
+
+
+def _caught(rows: list[Row]) -> dict[str, tuple[int, int]]:
+    """A copy is caught if not both it and its original were kept; the rest if they were dropped."""
+    kept_keys = {row["key"] for row in rows if row["keep"]}
+    tally: defaultdict[str, list[bool]] = defaultdict(list)
+    for row in rows:
+        if row["kind"] == "clean":
+            continue
+        survives = row["keep"] and (row["kind"] not in COPIES or row["of"] in kept_keys)
+        tally[row["kind"]].append(not survives)
+    return {kind: (sum(hits), len(hits)) for kind, hits in sorted(tally.items())}
+
+
+def _count(rows: list[Row], of: Callable[[Row], str | None]) -> dict[str, int]:
+    counts: defaultdict[str, int] = defaultdict(int)
+    for row in rows:
+        if reason := of(row):
+            counts[reason] += 1
+    return dict(sorted(counts.items()))
+
+
+def show(card: Card, held_out_auc: float, log: Path) -> None:
+    """Prints the card, the filter's figures and the validation loss of start and end."""
+    table = Table("injected fault", "caught", "of", title="scorecard against the truth file")
+    for kind, (hits, total) in card.caught.items():
+        table.add_row(kind, str(hits), str(total))
+    console.print(table)
+    low = card.false_drops.get(Reason.LOW_SCORE, 0)
+    others = {reason: n for reason, n in card.false_drops.items() if reason != Reason.LOW_SCORE}
+    console.print(f"clean images    {card.clean}: {low} fell to the cut, by other rules: {others}")
+    console.print(f"filter          AUC {held_out_auc:.3f} on held-out trusted pairs, ", end="")
+    console.print(f"{card.pool_auc:.3f} on the pool's right and wrong captions")
+    console.print(
+        f"kept captions   {card.precision:.1%} right, {card.base_rate:.1%} before the cut"
+    )
+    losses = [line["validation"] for line in metrics.read(log) if "validation" in line]
+    console.print(
+        f"validation loss {losses[0]['causal']:.4f} at the start, "
+        f"{losses[-1]['causal']:.4f} at the end (causal; normalised pixels)"
+    )

@@ -31,7 +31,7 @@ from trainer.config import TrainConfig
 from trainer.contrastive import FilterConfig
 
 DATA = Path(__file__).parent / "demo_data"
-HELD_OUT = DATA / "trusted" / "00000002.tar"
+HELD_OUT = DATA / "trusted" / "00000005.tar"
 """Trusted pairs that judge the filter and never train it."""
 
 FILTER_MODEL = {
@@ -136,7 +136,7 @@ def _curations(folder: Path) -> dict[str, Any]:
     return {
         "trusted": {
             "dataset": str(folder / "trusted"),
-            "sources": [{"url": str(DATA / "trusted" / "{00000000..00000001}.tar")}],
+            "sources": [{"url": str(DATA / "trusted" / "{00000000..00000004}.tar")}],
         },
         "target-train": {
             "dataset": str(folder / "target-train"),

@@ -1,7 +1,6 @@
 """The demo's scorecard: what was caught of each fault that was put into the pool on purpose."""
 
-from collections import defaultdict
-from collections.abc import Callable
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ class Card:
     caught: dict[str, tuple[int, int]]
     """Fault → how many of how many were caught."""
     false_drops: dict[str, int]
-    """Clean images that fell, by reason; a low score is the price of the cut, not an error."""
+    """Clean images that fell without cause, by reason. A low score is the price of the cut."""
     clean: int
     """Clean images in the pool."""
     pool_auc: float
@@ -52,7 +51,7 @@ def score(snapshot: Snapshot, truth: Path) -> Card:
     kept = [row["caption_ok"] for row in worded if row["keep"]]
     return Card(
         caught=_caught(rows),
-        false_drops=_count(clean, lambda row: row["reason"]),
+        false_drops=_false_drops(rows),
         clean=len(clean),
         pool_auc=auc(right, wrong),
         precision=sum(kept) / len(kept),
@@ -94,12 +93,17 @@ def _caught(rows: list[Row]) -> dict[str, tuple[int, int]]:
     return {kind: (sum(hits), len(hits)) for kind, hits in sorted(tally.items())}
 
 
-def _count(rows: list[Row], of: Callable[[Row], str | None]) -> dict[str, int]:
-    counts: defaultdict[str, int] = defaultdict(int)
-    for row in rows:
-        if reason := of(row):
-            counts[reason] += 1
-    return dict(sorted(counts.items()))
+def _false_drops(rows: list[Row]) -> dict[str, int]:
+    """Reasons of dropped clean images, but for those that gave way to an injected copy."""
+    copied = {row["of"] for row in rows if row["kind"] in COPIES}
+    duplicate = (Reason.EXACT_DUPLICATE, Reason.NEAR_DUPLICATE)
+    return Counter(
+        row["reason"]
+        for row in rows
+        if row["kind"] == "clean"
+        and not row["keep"]
+        and not (row["reason"] in duplicate and row["key"] in copied)
+    )
 
 
 def show(card: Card, held_out_auc: float, log: Path) -> None:
@@ -110,7 +114,7 @@ def show(card: Card, held_out_auc: float, log: Path) -> None:
     console.print(table)
     low = card.false_drops.get(Reason.LOW_SCORE, 0)
     others = {reason: n for reason, n in card.false_drops.items() if reason != Reason.LOW_SCORE}
-    console.print(f"clean images    {card.clean}: {low} fell to the cut, by other rules: {others}")
+    console.print(f"clean images    {card.clean}; {low} fell to the cut, falsely by others: {others}")
     console.print(f"filter          AUC {held_out_auc:.3f} on held-out trusted pairs, ", end="")
     console.print(f"{card.pool_auc:.3f} on the pool's right and wrong captions")
     console.print(

@@ -52,7 +52,7 @@ def build(source: Path, output: Path, processes: int) -> str:
     for part in ("pool", "trusted", "target"):
         shutil.rmtree(output / part, ignore_errors=True)
     trusted = [samples.original(picture, part="trusted") for picture in parts.trusted]
-    write_shards(output / "trusted", trusted, 3)
+    write_shards(output / "trusted", trusted, 6)
     target = write_target(output, parts)
     pool = write_pool(output, parts, target["val"])
     counts = {

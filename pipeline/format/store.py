@@ -120,6 +120,15 @@ def reading(url: str) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise HeadraceError(f"{redact(url)}: the store cannot be read: {reason}") from error
+    except Exception as error:
+        if not _is_of_a_store(error):
+            raise
+        raise HeadraceError(f"{redact(url)}: the store cannot be read: {error}") from error
+
+
+def _is_of_a_store(error: Exception) -> bool:
+    """Whether a store's client library raised it; theirs have no base class to name here."""
+    return type(error).__module__.partition(".")[0] in ("botocore", "aiobotocore", "aiohttp")
 
 
 def stat(url: str) -> Stat:

@@ -1,0 +1,177 @@
+import time
+
+import numpy as np
+import pytest
+
+from trainer.stream.keyed import base_key, below, mix, permute
+from trainer.stream.order import SourceOrder, default_block
+
+LARGER = (65, 100, 127, 128, 129, 200, 255, 256, 257, 333, 500, 512, 640, 777, 999, 1000)
+SHAPES = [(1, 1), (1, 16), (2, 3), (3, 16), (5, 7), (7, 5), (8, 8), (11, 1), (15, 13), (16, 16)]
+
+
+def places_of_epochs(order, epochs):
+    """The places of the first numbers of the endless sequence, up to a whole epoch's end."""
+    number = np.arange(epochs * order.samples)
+    return order.places(number % order.lanes, number // order.lanes)
+
+
+def check_every_sample_once_per_epoch(samples, lanes, block):
+    order = SourceOrder("web", samples, lanes, block, seed=samples)
+    places = places_of_epochs(order, 2)
+    assert places.epoch.tolist() == [0] * samples + [1] * samples
+    for epoch in (0, 1):
+        mine = places.sample[epoch * samples : (epoch + 1) * samples]
+        counts = np.bincount(mine, minlength=samples)
+        assert len(counts) == samples
+        assert (counts == 1).all(), order
+
+
+@pytest.mark.parametrize("lanes", range(1, 17))
+def test_every_sample_comes_once_an_epoch_for_small_sources(lanes):
+    for samples in range(1, 65):
+        for block in range(1, 17):
+            check_every_sample_once_per_epoch(samples, lanes, block)
+
+
+def test_every_sample_comes_once_an_epoch_for_larger_sources():
+    for samples in LARGER:
+        for lanes, block in SHAPES:
+            check_every_sample_once_per_epoch(samples, lanes, block)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lanes", range(1, 17))
+def test_every_sample_comes_once_an_epoch_for_all_sources_up_to_a_thousand(lanes):
+    for samples in range(65, 1001):
+        for block in range(1, 17):
+            check_every_sample_once_per_epoch(samples, lanes, block)
+
+
+def check_blocks(samples, lanes, block):
+    order = SourceOrder("web", samples, lanes, block, seed=1)
+    number = np.arange(2 * samples)
+    lane = number % lanes
+    places = order.places(lane, number // lanes)
+    inside = (places.sample - places.block_start) % samples
+    assert (inside < places.block_length).all()
+    assert (places.block_length <= samples).all()
+    for epoch in (0, 1):
+        now = places.epoch == epoch
+        readers, held = {}, {}
+        rows = zip(
+            lane[now].tolist(),
+            places.block_start[now].tolist(),
+            places.block_length[now].tolist(),
+            strict=True,
+        )
+        for reader, start, length in rows:
+            if held.get(reader) != (start, length):
+                assert (start, length) not in readers, "a block is opened twice"
+                readers[start, length] = 0
+                held[reader] = start, length
+            readers[start, length] += 1
+        # Each block is read whole by the lane that opened it, and the blocks tile the source.
+        assert all(count == length for (_, length), count in readers.items())
+        covered = [(start + at) % samples for start, length in readers for at in range(length)]
+        assert sorted(covered) == list(range(samples))
+
+
+@pytest.mark.parametrize(("lanes", "block"), SHAPES)
+def test_a_lane_has_one_block_open_at_a_time_and_no_block_is_opened_twice_in_an_epoch(lanes, block):
+    for samples in (*range(1, 40), 64, 100, 257, 1000):
+        check_blocks(samples, lanes, block)
+
+
+def literal_place(samples, lanes, block, seed, name, lane, m):
+    """DESIGN "Stream", steps 1 to 3, word by word; only the keyed functions are given."""
+    N, L, b = samples, lanes, block
+    epoch, r = divmod(m * L + lane, N)
+
+    def key(purpose):
+        return base_key(seed, purpose, name)
+
+    def perm(at, n, k):
+        return int(permute(at, n, k)[0])
+
+    F = N // (L * b)
+    if r < F * L * b:
+        wave, q = divmod(r, L * b)
+        depth, column = divmod(q, L)
+        block_number = perm(wave * L + column, F * L, mix(key("blocks"), epoch))
+        begin, length = block_number * b, b
+    else:
+        R = N - F * L * b
+        depth, column = divmod(r - F * L * b, L)
+        begin = F * L * b + column * (R // L) + min(column, R % L)
+        length = R // L + (1 if column < R % L else 0)
+        block_number = F * L + column
+    rotation = int(below(mix(key("rotation"), epoch), N)[0])
+    inside = perm(depth, length, mix(key("inside"), epoch, block_number))
+    return epoch, (begin + inside + rotation) % N, (begin + rotation) % N, length
+
+
+@pytest.mark.parametrize(
+    ("samples", "lanes", "block"),
+    [(1, 1, 1), (3, 5, 2), (16, 4, 4), (17, 4, 4), (100, 7, 3), (90, 6, 16), (64, 16, 1)],
+)
+def test_places_are_the_designs_three_steps_written_with_plain_integers(samples, lanes, block):
+    order = SourceOrder("web", samples, lanes, block, seed=3)
+    number = np.arange(3 * samples + 2)
+    found = order.places(number % lanes, number // lanes)
+    literal = [
+        literal_place(samples, lanes, block, 3, "web", i % lanes, i // lanes)
+        for i in number.tolist()
+    ]
+    columns = [column.tolist() for column in found]
+    assert list(zip(*columns, strict=True)) == literal
+
+
+def test_two_billion_samples_at_step_a_billion_are_placed_at_once():
+    samples, lanes, block, m = 2_000_000_000, 4096, 256, 10**9
+    order = SourceOrder("dfn-2b", samples, lanes, block, seed=0)
+    lane = np.arange(lanes)
+    began = time.perf_counter()
+    places = order.places(lane, np.full(lanes, m))
+    assert time.perf_counter() - began < 1
+    for at in (0, 1, lanes - 1):
+        found = tuple(int(column[at]) for column in places)
+        assert found == literal_place(samples, lanes, block, 0, "dfn-2b", at, m)
+    assert len(set(places.sample.tolist())) == lanes
+
+
+def test_a_block_of_a_source_of_two_billion_is_read_whole():
+    order = SourceOrder("dfn-2b", 2_000_000_000, 4096, 256, seed=0)
+    first = 10**9 // 256 * 256 + (2_000_000_000 * 2048 // 4096) % 256
+    places = order.places(np.full(4096, 7), first + np.arange(4096))
+    starts = places.block_start
+    runs = np.flatnonzero(np.diff(starts)) + 1
+    whole = slice(int(runs[0]), int(runs[1]))
+    inside = (places.sample - starts)[whole] % order.samples
+    assert sorted(inside.tolist()) == list(range(256))
+
+
+@pytest.mark.parametrize("change", [{"name": "other"}, {"seed": 1}])
+def test_another_name_or_seed_is_another_order(change):
+    fields = {"name": "web", "samples": 1000, "lanes": 4, "block": 8, "seed": 0}
+    one = places_of_epochs(SourceOrder(**fields), 1).sample
+    other = places_of_epochs(SourceOrder(**fields | change), 1).sample
+    assert (one == other).mean() < 0.02
+
+
+def test_epochs_differ_in_their_order_and_in_their_block_borders():
+    order = SourceOrder("web", 1000, 4, 8, seed=0)
+    places = places_of_epochs(order, 8)
+    samples = places.sample.reshape(8, 1000)
+    borders = {frozenset((epoch % 8).tolist()) for epoch in places.block_start.reshape(8, 1000)}
+    assert len(borders) > 3
+    for epoch in range(1, 8):
+        assert (samples[epoch] == samples[0]).mean() < 0.02
+
+
+@pytest.mark.parametrize(
+    ("samples", "lanes", "block"),
+    [(1, 1, 1), (159, 10, 1), (319, 10, 1), (320, 10, 2), (40_960, 10, 256), (10**9, 10, 256)],
+)
+def test_the_default_block_leaves_a_source_sixteen_waves_and_is_at_most_256(samples, lanes, block):
+    assert default_block(samples, lanes) == block == min(256, max(1, samples // (16 * lanes)))

@@ -1,0 +1,122 @@
+import numpy as np
+import pytest
+
+from trainer.stream.plan import PlannedSource, StreamPlan, lanes_of_rank, prefix_lengths
+
+SOURCES = [PlannedSource("web", 101, 4, 2), PlannedSource("in1k", 13, 1, 3)]
+BATCH, LANES = 24, 8
+
+
+def plan(sources=SOURCES, seed=0):
+    return StreamPlan(sources, seed, BATCH, LANES)
+
+
+def columns(slots):
+    return np.stack([slots.lane, slots.slot, slots.source, *slots.places])
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 4, 5, 7, 8])
+def test_the_ranks_batches_one_after_the_other_are_the_whole_batch(ranks):
+    whole = plan()
+    for step in (0, 1, 57):
+        parts = [
+            columns(plan().slots(step, lanes_of_rank(rank, ranks, LANES))) for rank in range(ranks)
+        ]
+        expected = columns(whole.slots(step, np.arange(LANES)))
+        np.testing.assert_array_equal(np.concatenate(parts, axis=1), expected)
+
+
+@pytest.mark.parametrize(("ranks", "lanes"), [(1, 1), (3, 8), (7, 8), (8, 8), (5, 16), (48, 100)])
+def test_ranks_share_the_lanes_evenly_and_in_order(ranks, lanes):
+    shares = [lanes_of_rank(rank, ranks, lanes) for rank in range(ranks)]
+    assert np.concatenate(shares).tolist() == list(range(lanes))
+    assert {len(share) for share in shares} <= {lanes // ranks, -(-lanes // ranks)}
+
+
+def test_any_step_is_computed_alone():
+    steps = [columns(plan().slots(step, np.arange(LANES))) for step in range(40)]
+    walked = plan()
+    for step in range(40):
+        np.testing.assert_array_equal(
+            columns(walked.slots(step, np.arange(LANES))), steps[step], strict=True
+        )
+    for step in (39, 3, 17):
+        found = columns(walked.slots(step, np.array([5])))
+        np.testing.assert_array_equal(found, steps[step][:, steps[step][0] == 5])
+
+
+def test_slots_are_ordered_by_lane_and_then_by_slot():
+    slots = plan().slots(9, np.array([2, 3, 6]))
+    assert slots.lane.tolist() == [2, 2, 2, 3, 3, 3, 6, 6, 6]
+    assert slots.slot.tolist() == [0, 1, 2] * 3
+
+
+def drawn_in(steps):
+    """The columns of all slots of the first steps, one row a field."""
+    whole = plan()
+    return np.concatenate([columns(whole.slots(s, np.arange(LANES))) for s in range(steps)], axis=1)
+
+
+def test_a_lanes_draws_of_a_source_are_numbers_0_1_2_and_on_of_its_order():
+    drawn = drawn_in(steps=30)
+    for lane in range(LANES):
+        for source, order in enumerate(plan().orders):
+            mine = drawn[3:, (drawn[0] == lane) & (drawn[2] == source)]
+            number = np.arange(mine.shape[1])
+            expected = order.places(np.full_like(number, lane), number)
+            np.testing.assert_array_equal(mine, np.stack(expected))
+
+
+def test_each_source_counts_its_own_epochs():
+    drawn = drawn_in(steps := 100)
+    last = {source: drawn[3, drawn[2] == source].max() for source in (0, 1)}
+    assert last[0] == (BATCH * steps * 4 // 5) // 101
+    assert abs(last[1] - (BATCH * steps // 5) / 13) < 2
+
+
+def test_a_sources_place_in_the_mixture_does_not_change_its_order():
+    one, other = plan().orders[0], plan(SOURCES[::-1]).orders[1]
+    lane, number = np.arange(8), np.arange(8)
+    np.testing.assert_array_equal(one.places(lane, number), other.places(lane, number))
+
+
+def test_another_seed_is_another_plan():
+    one, other = (columns(plan(seed=seed).slots(0, np.arange(LANES))) for seed in (0, 1))
+    assert (one[4] != other[4]).any()
+    np.testing.assert_array_equal(one[:3], other[:3])  # the word has no chance in it
+
+
+@pytest.mark.parametrize("patches", [2, 3, 64, 256])
+def test_prefix_lengths_are_uniform_from_1_to_one_less_than_the_patches(patches):
+    count = 400 * (patches - 1)
+    drawn = prefix_lengths(0, 5, np.arange(count), np.zeros(count, np.int64), patches)
+    counts = np.bincount(drawn, minlength=patches)
+    assert len(counts) == patches
+    assert counts[0] == 0
+    assert np.abs(counts[1:] - 400).max() < 6 * 400**0.5
+
+
+def test_prefix_lengths_differ_between_lanes_slots_steps_and_seeds():
+    lane, slot = np.repeat(np.arange(64), 16), np.tile(np.arange(16), 64)
+    drawn = prefix_lengths(0, 0, lane, slot, 256)
+    again = prefix_lengths(0, 0, lane, slot, 256)
+    assert (drawn == again).all()
+    for other in (
+        prefix_lengths(0, 0, lane + 64, slot, 256),
+        prefix_lengths(0, 0, lane, slot + 16, 256),
+        prefix_lengths(0, 1, lane, slot, 256),
+        prefix_lengths(1, 0, lane, slot, 256),
+    ):
+        assert (drawn == other).mean() < 0.02
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 5, 8])
+def test_ranks_draw_other_prefixes_than_each_other_and_the_same_as_one_rank_would(ranks):
+    whole = plan().slots(4, np.arange(LANES))
+    expected = prefix_lengths(7, 4, whole.lane, whole.slot, 256)
+    parts = []
+    for rank in range(ranks):
+        slots = plan().slots(4, lanes_of_rank(rank, ranks, LANES))
+        parts.append(prefix_lengths(7, 4, slots.lane, slots.slot, 256))
+    assert np.concatenate(parts).tolist() == expected.tolist()
+    assert len({tuple(part) for part in parts}) == ranks

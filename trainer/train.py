@@ -10,7 +10,6 @@ run that was killed and resumed gives the bits of one that was not.
 """
 
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,13 +24,13 @@ from pipeline.format.errors import HeadraceError
 from pipeline.format.mixture import read_mixture
 from trainer import checkpoint, distributed
 from trainer.config import TrainConfig
+from trainer.delivered import Delivered, from_fields, total
 from trainer.distributed import World
 from trainer.metrics import Metrics
 from trainer.model.aim import AIM
 from trainer.objective import loss_sum_and_count
 from trainer.optimiser import build_optimiser, learning_rate
 from trainer.pixels import normalise
-from trainer.stream import digest
 from trainer.stream.plan import prefix_lengths
 from trainer.stream.stream import Batch, Stream
 from trainer.validation import Validation
@@ -53,12 +52,10 @@ class Run:
     folder: Path
     step: int = 0
     """Finished updates."""
-    digest_before: int = 0
-    """Of what all ranks had delivered when this process started."""
-    drawn: Counter[str] = field(default_factory=Counter)
-    """Samples delivered to this rank since the last log line, by source."""
-    replaced: int = 0
-    """Damaged samples replaced on this rank since the last log line."""
+    before: Delivered = field(default_factory=Delivered)
+    """To all ranks, until this process started."""
+    here: Delivered = field(default_factory=Delivered)
+    """To this rank, since."""
 
 
 def train(config: TrainConfig, progress: Progress = lambda step, loss: None) -> None:
@@ -100,7 +97,7 @@ def _resume(run: Run) -> None:
     state = checkpoint.load(newest, run.model, run.optimiser)
     _check_same_run(run, state["config"])
     run.stream.load_state_dict(state["stream"])
-    run.step, run.digest_before = state["step"], int(state["digest"], 16)
+    run.step, run.before = state["step"], from_fields(state["delivered"])
 
 
 FREE_TO_CHANGE = {"run", "log_every", "validate_every", "checkpoint_every", "keep_checkpoints"}
@@ -167,15 +164,28 @@ def _update(run: Run, batch: Batch) -> dict[str, torch.Tensor]:
     counted = distributed.total(count)
     # FSDP averages gradients over ranks; the loss is a mean over all ranks' scored patches.
     (loss_sum / counted * run.world.size).backward()
-    norm = clip_grad_norm_(run.model.parameters(), config.optimiser.clip)
+    norm = _clip(run)
     for group in run.optimiser.param_groups:
         group["lr"] = learning_rate(run.step, config.steps, config.optimiser)
     run.optimiser.step()
     run.optimiser.zero_grad()
     run.step += 1
-    run.drawn.update(run.stream.names[source] for source in batch.sources.tolist())
-    run.replaced += len(batch.replaced)
+    run.here.drawn.update(run.stream.names[source] for source in batch.sources.tolist())
+    run.here.replaced += len(batch.replaced)
+    run.here.digest = run.stream.digest
     return {"loss": loss_sum.detach() / counted, "grad_norm": norm}
+
+
+def _clip(run: Run) -> torch.Tensor:
+    """Clips the gradient and returns its norm over all ranks."""
+    limit = run.config.optimiser.clip
+    try:
+        return clip_grad_norm_(run.model.parameters(), limit, error_if_nonfinite=True)
+    except RuntimeError as error:
+        raise HeadraceError(
+            f"{run.folder}: loss or gradient are no longer finite at step {run.step}; "
+            "lower optimiser.lr, or look at the samples of this step"
+        ) from error
 
 
 def _log(
@@ -185,34 +195,20 @@ def _log(
     speed: dict[str, float],
     progress: Progress,
 ) -> None:
-    """One line for all ranks: the last step's loss, and counts since the line before."""
+    """One line for all ranks: the last step's loss, and what was delivered since the beginning."""
     loss = float(distributed.total(line["loss"]))
-    counted = distributed.gather((dict(run.drawn), run.replaced))
-    drawn, replaced = Counter[str](), 0
-    for rank_drawn, rank_replaced in counted:
-        drawn.update(rank_drawn)
-        replaced += rank_replaced
     delivered = _delivered(run)
-    run.drawn, run.replaced = Counter(), 0
     rate = learning_rate(run.step - 1, run.config.steps, run.config.optimiser)
     if metrics:
-        metrics.write(
-            step=run.step,
-            loss=loss,
-            grad_norm=float(line["grad_norm"]),
-            lr=rate,
-            drawn=dict(sorted(drawn.items())),
-            replaced=replaced,
-            digest=delivered,
-            **speed,
-        )
+        norm = float(line["grad_norm"])
+        counts = delivered.fields()
+        metrics.write(step=run.step, loss=loss, grad_norm=norm, lr=rate, **counts, **speed)
         progress(run.step, loss)
 
 
-def _delivered(run: Run) -> str:
-    """The digest of all samples that all ranks delivered since the run began."""
-    now = distributed.gather(run.stream.digest)
-    return digest.text(digest.total([run.digest_before, *now]))
+def _delivered(run: Run) -> Delivered:
+    """To all ranks, since the run began."""
+    return total([run.before, *distributed.gather(run.here)])
 
 
 def _validate(run: Run, metrics: Metrics | None) -> None:
@@ -230,7 +226,7 @@ def _save(run: Run) -> None:
     state = {
         "config": _identity(run.config),
         "stream": run.stream.state_dict(),
-        "digest": _delivered(run),
+        "delivered": _delivered(run).fields(),
     }
     checkpoint.save(folder, run.step, run.model, run.optimiser, state)
     if run.world.leads:

@@ -52,7 +52,7 @@ def permute(x: Integers, n: Integers, key: Words | int) -> npt.NDArray[np.int64]
     """Where a keyed permutation of [0, n) sends x, without a list of [0, n).
 
     A cipher on the smallest power of two that holds n, walked until it lands inside: under two
-    steps on average. `x` in [0, n), `n` up to 2^62; all three broadcast.
+    steps on average. `x` in [0, n), `n` up to 2^62; all three broadcast, to one dimension.
     """
     at, limit, keys = np.broadcast_arrays(_words(x), _words(n), _words(key))
     mask = _all_ones(limit - np.uint64(1))

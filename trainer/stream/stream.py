@@ -91,14 +91,17 @@ class Stream:
     def __init__(
         self, mixture: Mixture, config: StreamConfig, rank: int = 0, world_size: int = 1
     ) -> None:
-        """Opens the sources. Raises HeadraceError if one is missing or ranks outnumber lanes."""
+        """Opens the sources.
+
+        Raises HeadraceError if one is missing or empty, or if ranks outnumber lanes.
+        """
         if world_size > config.lanes:
             raise HeadraceError(
                 f"stream.lanes: {config.lanes} lanes cannot feed {world_size} ranks; "
                 "a lane belongs to one rank, so use at least as many lanes as ranks"
             )
         self.config, self.next_step, self.digest = config, 0, 0
-        self._sources = [Source(s.name, read_snapshot(s.snapshot)) for s in mixture.sources]
+        self._sources = [_open(s.name, s.snapshot) for s in mixture.sources]
         self.names = [source.name for source in self._sources]
         planned = [
             PlannedSource(s.name, len(source), s.weight, self._block(len(source)))
@@ -171,10 +174,20 @@ class Stream:
         return math.ceil(2 * len(self.lanes) * sum(sizes))
 
 
+def _open(name: str, url: str) -> Source:
+    snapshot = read_snapshot(url)
+    if not snapshot.samples:
+        raise HeadraceError(
+            f"{snapshot.url}: source {name!r} has no samples; keep more, or leave it out"
+        )
+    return Source(name, snapshot)
+
+
 def _identity(
     planned: list[PlannedSource], sources: list[Source], config: StreamConfig
 ) -> dict[str, Any]:
     fields = config.model_dump(mode="json", exclude={"threads", "read_ahead", "block"})
+    fields["sources"] = [source.name for source in sources]  # ties in the mixing word go by place
     for described, source in zip(planned, sources, strict=True):
         fields[f"source {described.name}"] = {
             "snapshot": source.snapshot.id,

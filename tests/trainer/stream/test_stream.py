@@ -1,0 +1,312 @@
+import itertools
+import json
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from pipeline.format.errors import HeadraceError
+from pipeline.format.mixture import Mixture, Source
+from trainer.stream import digest
+from trainer.stream.stream import Stream, StreamConfig
+
+CONFIG = StreamConfig(batch=12, lanes=6, image_size=8, block=2)
+STEPS = 9
+
+pytestmark = pytest.mark.timeout(60)  # a stream that hangs must not hold up the others
+
+
+def deliver(mixture, steps=STEPS, config=CONFIG, rank=0, ranks=1, state=None):
+    """The next batches of one rank, and its digest of them."""
+    with Stream(mixture, config, rank, ranks) as stream:
+        if state is not None:
+            stream.load_state_dict(state)
+        batches = list(itertools.islice(stream, steps))
+        return batches, stream.digest
+
+
+def join(parts):
+    """One batch from those of all ranks at a step."""
+    tensors = ("images", "lanes", "slots", "sources", "epochs", "samples")
+    lists = ("keys", "captions", "replaced")
+    return replace(
+        parts[0],
+        **{name: torch.cat([getattr(part, name) for part in parts]) for name in tensors},
+        **{name: [one for part in parts for one in getattr(part, name)] for name in lists},
+    )
+
+
+def deliver_on(mixture, ranks, **options):
+    """The same from several ranks, joined step by step, and the sum of their digests."""
+    shares = [deliver(mixture, rank=rank, ranks=ranks, **options) for rank in range(ranks)]
+    batches = [join(parts) for parts in zip(*(batches for batches, _ in shares), strict=True)]
+    return batches, digest.total([one for _, one in shares])
+
+
+def assert_same(found, expected):
+    for one, other in zip(found, expected, strict=True):
+        for name, value in vars(other).items():
+            mine = getattr(one, name)
+            same = torch.equal(mine, value) if isinstance(value, torch.Tensor) else mine == value
+            assert same, f"step {other.step}: {name}"
+
+
+@pytest.fixture(scope="module")
+def undisturbed(mixture):
+    """What one rank delivers without a break, and its digest."""
+    return deliver(mixture)
+
+
+@pytest.fixture
+def own_mixture(tmp_path, make_snapshot, pictures):
+    """A mixture of one snapshot that a test may damage, and its folder."""
+    snapshot = make_snapshot(tmp_path, pictures, [7, 6, 5])
+    return Mixture((Source("web", snapshot.url, 1, 18),)), tmp_path, snapshot
+
+
+def test_every_sample_is_delivered_once_an_epoch_under_its_own_key(mixture, pictures):
+    batches, _ = deliver(mixture, steps=12)
+    keys = {0: pictures[:23], 1: pictures[23:30]}
+    delivered = Counter(
+        (source, epoch, key)
+        for batch in batches
+        for source, epoch, key in zip(
+            batch.sources.tolist(), batch.epochs.tolist(), batch.keys, strict=True
+        )
+    )
+    assert set(delivered.values()) == {1}
+    for source, epochs in ((0, 4), (1, 3)):  # whole after 144 draws at 4 : 1
+        for epoch in range(epochs):
+            found = {key for s, e, key in delivered if (s, e) == (source, epoch)}
+            assert found == {picture.key for picture in keys[source]}, (source, epoch)
+
+
+def test_every_slot_carries_the_key_and_caption_of_its_planned_sample(undisturbed, pictures):
+    for batch in undisturbed[0]:
+        numbers = (batch.samples + 23 * batch.sources).tolist()
+        assert batch.keys == [pictures[number].key for number in numbers]
+        assert batch.captions == [pictures[number].text.decode() for number in numbers]
+        assert batch.replaced == []
+
+
+def test_images_are_uint8_and_differ(undisturbed):
+    images = torch.cat([batch.images for batch in undisturbed[0]])
+    assert images.dtype == torch.uint8
+    assert images.shape == (12 * STEPS, 3, 8, 8)
+    assert len(images.flatten(1).unique(dim=0)) > 100
+
+
+def test_every_batch_holds_the_ratio(undisturbed):
+    for batch in undisturbed[0]:
+        assert (batch.sources == 1).sum() in (2, 3)  # 12 / 5 = 2.4
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 5, 6])
+def test_the_ranks_together_deliver_what_one_does_with_the_same_digest(mixture, undisturbed, ranks):
+    batches, total = deliver_on(mixture, ranks)
+    assert_same(batches, undisturbed[0])
+    assert total == undisturbed[1]
+
+
+@pytest.mark.parametrize("k", range(STEPS))
+def test_a_resume_at_any_step_delivers_the_same_batches(mixture, undisturbed, k):
+    with Stream(mixture, CONFIG) as stream:
+        batches = list(itertools.islice(stream, k))
+        state, before = json.loads(json.dumps(stream.state_dict())), stream.digest
+    assert_same(batches, undisturbed[0][:k])
+    rest, after = deliver(mixture, STEPS - k, state=state)
+    assert_same(rest, undisturbed[0][k:])
+    assert digest.total([before, after]) == undisturbed[1]
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 3), (3, 2), (2, 5), (5, 1)])
+def test_a_resume_on_another_number_of_ranks_delivers_the_same_batches(
+    mixture, undisturbed, before, after
+):
+    with Stream(mixture, CONFIG, rank=before - 1, world_size=before) as stream:
+        list(itertools.islice(stream, 4))
+        state = stream.state_dict()
+    batches, _ = deliver_on(mixture, after, steps=STEPS - 4, state=state)
+    assert_same(batches, undisturbed[0][4:])
+
+
+@pytest.mark.parametrize(
+    "changes", [{"threads": 1, "read_ahead": 1}, {"threads": 7}, {"read_ahead": 9}]
+)
+def test_threads_and_reading_ahead_change_no_batch(mixture, undisturbed, changes):
+    config = CONFIG.model_copy(update=changes)
+    batches, total = deliver(mixture, config=config)
+    assert_same(batches, undisturbed[0])
+    assert total == undisturbed[1]
+    with Stream(mixture, CONFIG) as one, Stream(mixture, config) as other:
+        other.load_state_dict(one.state_dict())  # not refused
+
+
+def test_reading_ahead_does_not_advance_the_state(mixture):
+    with Stream(mixture, CONFIG) as stream:
+        batches = iter(stream)
+        assert stream.state_dict()["step"] == 0
+        for step in range(3):
+            assert next(batches).step == step
+            assert stream.state_dict()["step"] == step + 1
+
+
+def test_a_second_iteration_goes_on_where_the_first_stopped(mixture, undisturbed):
+    with Stream(mixture, CONFIG) as stream:
+        first = list(itertools.islice(stream, 3))
+        second = list(itertools.islice(stream, 2))
+    assert_same(first + second, undisturbed[0][:5])
+
+
+@pytest.mark.parametrize(
+    ("changes", "difference"),
+    [
+        ({"seed": 1}, "seed was 0, now 1"),
+        ({"batch": 24}, "batch was 12, now 24"),
+        ({"lanes": 4}, "lanes was 6, now 4"),
+        ({"image_size": 16}, "image_size was 8, now 16"),
+        ({"block": 1}, "'block': 2}, now .*'block': 1}"),
+        ({"augment": {"flip": False}}, "augment was .*True.*, now .*False"),
+    ],
+)
+def test_a_resume_under_another_config_is_refused_with_the_difference(mixture, changes, difference):
+    other = StreamConfig(**CONFIG.model_dump() | changes)
+    with Stream(mixture, CONFIG) as one, Stream(mixture, other) as stream:
+        with pytest.raises(HeadraceError, match=difference):
+            stream.load_state_dict(one.state_dict())
+        assert stream.next_step == 0
+
+
+def other_weight(mixture):
+    web, trusted = mixture.sources
+    return Mixture((replace(web, weight=3), trusted))
+
+
+def other_name(mixture):
+    web, trusted = mixture.sources
+    return Mixture((replace(web, name="internet"), trusted))
+
+
+def one_source_less(mixture):
+    return Mixture(mixture.sources[:1])
+
+
+def other_order(mixture):
+    return Mixture(mixture.sources[::-1])
+
+
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [
+        (other_weight, "source web was .*'weight': 4.*, now .*'weight': 3"),
+        (other_name, "source internet was absent, now .*source web was .*, now absent"),
+        (one_source_less, "source trusted was .*, now absent"),
+        (other_order, r"sources was \['web', 'trusted'\], now \['trusted', 'web'\]"),
+    ],
+)
+def test_a_resume_under_another_mixture_is_refused_with_the_difference(mixture, change, difference):
+    with Stream(mixture, CONFIG) as stream:
+        state = stream.state_dict()
+    with (
+        Stream(change(mixture), CONFIG) as other,
+        pytest.raises(HeadraceError, match=difference),
+    ):
+        other.load_state_dict(state)
+
+
+def test_a_resume_on_another_snapshot_is_refused_with_the_difference(
+    mixture, tmp_path, own_mixture
+):
+    web, trusted = mixture.sources
+    grown = Mixture((replace(web, snapshot=own_mixture[2].url), trusted))
+    with Stream(mixture, CONFIG) as stream:
+        state = stream.state_dict()
+    with (
+        Stream(grown, CONFIG) as other,
+        pytest.raises(HeadraceError, match=r"'samples': 23.* now .*'samples': 18"),
+    ):
+        other.load_state_dict(state)
+
+
+def test_a_damaged_sample_is_replaced_alike_on_every_run_and_recorded(own_mixture, pictures):
+    mixture, folder, snapshot = own_mixture
+    expected, total = deliver(mixture, steps=6)
+    tar, broken = folder / snapshot.shards[1].path, pictures[9].image
+    tar.write_bytes(tar.read_bytes().replace(broken, b"\xff" * len(broken)))
+    batches, changed = deliver(mixture, steps=6)
+    replaced = [one for batch in batches for one in batch.replaced]
+    assert {sample for sample, _ in replaced} == {9}
+    assert {key for _, key in replaced} <= {p.key for p in pictures[:18]} - {pictures[9].key}
+    assert len(replaced) == 4  # 72 draws are 4 epochs
+    assert changed != total, "the digest is of what was delivered"
+    for before, after in zip(expected, batches, strict=True):
+        hit = after.samples == 9
+        assert torch.equal(before.samples, after.samples)
+        assert torch.equal(before.images[~hit], after.images[~hit])
+        delivered = [(9, key) for key, is_hit in zip(after.keys, hit, strict=True) if is_hit]
+        assert delivered == after.replaced
+        assert all(
+            key in {p.key for p in pictures[:18]} - {pictures[9].key} for _, key in delivered
+        )
+    assert_same(deliver(mixture, steps=6)[0], batches)
+    on_three, total_of_three = deliver_on(mixture, 3, steps=6)
+    assert_same(on_three, batches)
+    assert total_of_three == changed
+
+
+def test_a_missing_shard_fails_naming_it_and_the_stream_still_closes(own_mixture):
+    mixture, folder, snapshot = own_mixture
+    gone = snapshot.shards[2].path
+    (folder / gone).unlink()
+    with pytest.raises(HeadraceError, match=gone), Stream(mixture, CONFIG) as stream:
+        list(itertools.islice(stream, STEPS))
+
+
+def test_a_shard_that_vanishes_under_way_is_never_skipped(own_mixture):
+    mixture, folder, snapshot = own_mixture
+    expected, _ = deliver(mixture, steps=6)
+    got = []
+    with Stream(mixture, CONFIG.model_copy(update={"read_ahead": 1})) as stream:
+        batches = iter(stream)
+        got.append(next(batches))
+        (folder / snapshot.shards[0].path).unlink()
+        with pytest.raises(HeadraceError, match=snapshot.shards[0].path):
+            got.extend(itertools.islice(batches, 5))
+        assert stream.state_dict()["step"] == len(got)
+    assert_same(got, expected[: len(got)])
+
+
+def test_leaving_the_stream_in_the_middle_does_not_hang(mixture):
+    with Stream(mixture, CONFIG.model_copy(update={"read_ahead": 50})) as stream:
+        next(iter(stream))
+
+
+def test_more_ranks_than_lanes_are_refused(mixture):
+    with pytest.raises(HeadraceError, match="6 lanes cannot feed 7 ranks"):
+        Stream(mixture, CONFIG, rank=0, world_size=7)
+
+
+def test_a_source_that_is_not_there_is_refused_and_named(mixture, tmp_path):
+    nowhere = Mixture((Source("web", str(tmp_path / "snapshots" / "0"), 1, 5),))
+    with pytest.raises(HeadraceError, match=r"snapshots/0/manifest\.json: no such file"):
+        Stream(nowhere, CONFIG)
+
+
+def test_an_empty_source_is_refused_and_named(tmp_path, make_snapshot, pictures):
+    snapshot = make_snapshot(tmp_path, pictures, [])
+    with pytest.raises(HeadraceError, match="no samples"):
+        Stream(Mixture((Source("web", snapshot.url, 1, 0),)), CONFIG)
+
+
+def test_a_batch_that_lanes_do_not_share_is_refused():
+    with pytest.raises(ValidationError, match="batch 12 is not a multiple of lanes 5"):
+        StreamConfig(batch=12, lanes=5, image_size=8)
+
+
+def test_peak_bytes_is_over_what_the_open_blocks_hold(mixture):
+    with Stream(mixture, CONFIG) as whole, Stream(mixture, CONFIG, 0, 3) as third:
+        mean = sum(s.sample_bytes for s in whole._sources)
+        assert 0 <= whole.peak_bytes() - 2 * 6 * 2 * mean <= 1
+        assert abs(whole.peak_bytes() - 3 * third.peak_bytes()) <= 3

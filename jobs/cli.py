@@ -156,7 +156,7 @@ def report(
 def demo(
     work: Annotated[str, typer.Option(help="Folder for everything the demo makes.")] = "work/demo",
 ) -> None:
-    """Runs the whole line on real pictures: filter, curate, mix, train, report. About 10 minutes."""
+    """Runs the whole line on real pictures: filter, curate, mix, train, report. In minutes."""
     from jobs import demo
 
     demo.run(work)

@@ -114,7 +114,9 @@ def show(card: Card, held_out_auc: float, log: Path) -> None:
     console.print(table)
     low = card.false_drops.get(Reason.LOW_SCORE, 0)
     others = {reason: n for reason, n in card.false_drops.items() if reason != Reason.LOW_SCORE}
-    console.print(f"clean images    {card.clean}; {low} fell to the cut, falsely by others: {others}")
+    console.print(
+        f"clean images    {card.clean}; {low} fell to the cut, falsely by others: {others}"
+    )
     console.print(f"filter          AUC {held_out_auc:.3f} on held-out trusted pairs, ", end="")
     console.print(f"{card.pool_auc:.3f} on the pool's right and wrong captions")
     console.print(

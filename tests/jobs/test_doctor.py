@@ -9,7 +9,9 @@ import pytest
 from rich.console import Console
 
 from jobs import doctor
-from jobs.doctor import GIB, Finding
+from jobs.looks.finding import GIB, Finding, State
+from jobs.looks.images import image_library
+from jobs.looks.machine import disk, shared_memory
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -134,9 +136,9 @@ Image.SAVE["WEBP"] = broken
 
 
 def test_plain_pillow_over_pillow_simd_is_a_problem() -> None:
-    assert doctor.image_library("12.1.1.post0", "12.1.1.post0").state == "ok"
-    assert doctor.image_library("12.1.1", "").state == "note"
-    assert doctor.image_library("13.0.0", "12.1.1.post0").state == "problem"
+    assert image_library("12.1.1.post0", "12.1.1.post0").state == "ok"
+    assert image_library("12.1.1", "").state == "note"
+    assert image_library("13.0.0", "12.1.1.post0").state == "problem"
 
 
 # --- storage -----------------------------------------------------------------------------------
@@ -169,12 +171,12 @@ def test_no_credentials_is_a_note_and_a_file_is_a_source(tmp_path: Path) -> None
 
 
 def test_a_containers_default_shared_memory_is_noted() -> None:
-    assert doctor.shared_memory(64 << 20).state == "note"
-    assert doctor.shared_memory(8 * GIB).state == "ok"
+    assert shared_memory(64 << 20).state == "note"
+    assert shared_memory(8 * GIB).state == "ok"
 
 
 def test_a_full_disk_is_a_problem() -> None:
-    states = [doctor.disk(free, Path("/data")).state for free in (GIB, 10 * GIB, 100 * GIB)]
+    states = [disk(free, Path("/data")).state for free in (GIB, 10 * GIB, 100 * GIB)]
     assert states == ["problem", "note", "ok"]
 
 
@@ -188,7 +190,7 @@ def test_the_table_shows_what_is_wrong_and_what_to_do() -> None:
 
 @pytest.mark.parametrize(("state", "code"), [("ok", 0), ("note", 0), ("problem", 1)])
 def test_only_a_problem_fails_the_command(
-    monkeypatch: pytest.MonkeyPatch, state: doctor.State, code: int
+    monkeypatch: pytest.MonkeyPatch, state: State, code: int
 ) -> None:
     monkeypatch.setattr(doctor, "inspect", lambda: [Finding("a", state, "so")])
     assert doctor.run() == code

@@ -17,7 +17,9 @@ app = typer.Typer(
     ),
 )
 
-Config = Annotated[str, typer.Argument(metavar="CONFIG", help="A YAML file; see README.")]
+Config = Annotated[
+    str, typer.Argument(metavar="CONFIG", help="A YAML file; jobs/recipes/ has some to begin with.")
+]
 Dataset = Annotated[
     str, typer.Argument(help="A dataset, or <dataset>/snapshots/<id> for one snapshot of it.")
 ]

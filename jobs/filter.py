@@ -15,7 +15,7 @@ from trainer.contrastive import FilterConfig, train_filter
 def train(config: FilterConfig) -> str:
     """Trains a filter and returns the name under which `measure.clip.model` finds it."""
     with progress(f"train filter {config.run}", config.steps, "steps") as advance:
-        train_filter(config, lambda step, loss: advance(1))
+        train_filter(config, lambda step, loss: advance(1, f"loss {loss:.3f}"))
     return f"{LOCAL}{config.run}"
 
 

@@ -28,7 +28,7 @@ def _here(config: TrainConfig) -> None:
 
         def report(step: int, loss: float) -> None:
             nonlocal done
-            advance(step - done)
+            advance(step - done, f"loss {loss:.4f}")
             done = step
 
         train(config, report)

@@ -11,7 +11,8 @@ from trainer.train import train
 def main() -> None:
     """Trains by the config that the only argument names; `headrace train` writes it."""
     try:
-        train(TrainConfig.model_validate_json(Path(sys.argv[1]).read_text()))
+        config = TrainConfig.model_validate_json(Path(sys.argv[1]).read_text())
+        train(config, lambda step, loss: print(f"step {step}/{config.steps}  loss {loss:.4f}"))
     except HeadraceError as error:
         sys.exit(f"error: {error}")
 

@@ -1,0 +1,95 @@
+"""Imports point one way: jobs → pipeline, jobs → trainer; and a trainer needs little."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PLAN = ("keyed", "order", "mixing", "plan", "digest")
+
+
+def imported(path: Path) -> set[str]:
+    """Full names of the modules that a file imports, and of what it takes from them."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def files(folder: str) -> list[Path]:
+    found = sorted((ROOT / folder).rglob("*.py"))
+    assert found
+    return found
+
+
+def package(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def run(code: str) -> str:
+    process = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert process.returncode == 0, process.stderr
+    return process.stdout
+
+
+@pytest.mark.parametrize("path", files("trainer"), ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_trainer_imports_nothing_of_the_pipeline_but_its_format(path):
+    ours = {name for name in imported(path) if package(name) in ("pipeline", "jobs")}
+    assert all(name.startswith("pipeline.format.") for name in ours), ours
+
+
+def test_the_pipeline_and_its_format_import_nothing_that_is_built_on_them():
+    for path in files("pipeline"):
+        assert not {"trainer", "jobs"} & {package(name) for name in imported(path)}, path
+    for path in files("pipeline/format"):
+        ours = {name for name in imported(path) if package(name) == "pipeline"}
+        assert all(name.startswith("pipeline.format") for name in ours), path
+
+
+def test_only_the_contrastive_trainer_imports_open_clip():
+    users = {
+        path.name
+        for path in files("trainer")
+        if "open_clip" in {package(name) for name in imported(path)}
+    }
+    assert users == {"contrastive.py"}
+
+
+def test_the_plan_of_a_run_needs_only_the_standard_library_and_numpy():
+    allowed = {*sys.stdlib_module_names, "numpy", "trainer"}
+    for name in PLAN:
+        modules = imported(ROOT / "trainer" / "stream" / f"{name}.py")
+        assert {package(module) for module in modules} <= allowed, name
+        ours = {module for module in modules if package(module) == "trainer"}
+        assert all(module.split(".")[2] in PLAN for module in ours), name
+
+
+def test_a_trainer_is_imported_without_ray_s3fs_open_clip_and_webdataset():
+    run(
+        "import sys\n"
+        "for name in ('ray', 's3fs', 'open_clip', 'webdataset', 'pdqhash'):\n"
+        "    sys.modules[name] = None\n"
+        "import trainer.train, trainer.stream.stream, trainer.stream.ordered, trainer.__main__\n"
+    )
+
+
+def test_importing_the_whole_pipeline_does_not_start_ray():
+    out = run(
+        "import importlib, pkgutil, sys\n"
+        "import pipeline\n"
+        "for module in pkgutil.walk_packages(pipeline.__path__, 'pipeline.'):\n"
+        "    importlib.import_module(module.name)\n"
+        "    print(module.name)\n"
+        "ray = sys.modules.get('ray')\n"
+        "assert ray is None or not ray.is_initialized()\n"
+    )
+    assert "pipeline.write.publish" in out

@@ -17,11 +17,10 @@ from pipeline.format.snapshot import (
     manifest_bytes,
     parquet_bytes,
     read_snapshot,
+    snapshot_id,
 )
 from trainer import distributed
 from trainer.distributed import World
-
-SNAPSHOT_ID = "0123456789abcdef"
 
 
 @dataclass(frozen=True)
@@ -76,14 +75,15 @@ def write_shard(dataset: Path, path: str, pictures: Sequence[Picture]) -> Shard:
 
 
 def write_snapshot(dataset: Path, pictures: Sequence[Picture], sizes: Sequence[int]) -> Snapshot:
+    id_ = snapshot_id({"sizes": list(sizes)}, " ".join(p.key for p in pictures), None)
     shards, taken = [], 0
     for number, size in enumerate(sizes):
-        path = f"shards/{SNAPSHOT_ID}/{number:08d}.tar"
+        path = f"shards/{id_}/{number:08d}.tar"
         shards.append(write_shard(dataset, path, pictures[taken : taken + size]))
         taken += size
     snapshot = Snapshot(
         dataset=str(dataset),
-        id=SNAPSHOT_ID,
+        id=id_,
         parent=None,
         config={},
         plan_sha256="",
@@ -92,10 +92,10 @@ def write_snapshot(dataset: Path, pictures: Sequence[Picture], sizes: Sequence[i
         ledger={},
         libraries={},
     )
-    folder = dataset / "snapshots" / SNAPSHOT_ID
+    folder = dataset / "snapshots" / id_
     folder.mkdir(parents=True)
     (folder / "manifest.json").write_bytes(manifest_bytes(snapshot))
-    (dataset / "LATEST").write_text(SNAPSHOT_ID + "\n")
+    (dataset / "LATEST").write_text(id_ + "\n")
     return read_snapshot(str(dataset))
 
 

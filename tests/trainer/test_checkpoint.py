@@ -12,9 +12,6 @@ CONFIG = ModelConfig(
 )
 STATE = {"config": {"seed": 0}, "stream": {"step": 2}, "digest": "00ff"}
 
-# A world of one has no other rank to wait for, and says so.
-pytestmark = pytest.mark.filterwarnings("ignore")
-
 
 def tiny(seed=0):
     model = AIM(CONFIG)

@@ -12,8 +12,11 @@ from trainer.stream.keyed import uniforms
 TRIES = 10
 """Boxes that are tried before the centre is taken, as torchvision does."""
 
-EVALUATION_CROP = 0.875
-"""224 of 256: the share of the shorter side that the evaluation crop keeps (AIM release)."""
+EVALUATION_CROP = (224, 256)
+"""The evaluation crop keeps 224 of 256 pixels of the shorter side (AIM release)."""
+
+MAX_EVALUATED_ASPECT = 16
+"""Longer images lose their ends first: 1 x 64 million pixels would become 256 x 16 billion."""
 
 Pixels = npt.NDArray[np.uint8]
 Box = tuple[float, float, float, float]
@@ -36,8 +39,7 @@ def augment(image: Image.Image, size: int, key: int, config: AugmentConfig) -> P
     """A random crop of an RGB image, resized to (size, size, 3) uint8, flipped or not."""
     draws = uniforms(key, 4 * TRIES + 1)[0]
     box = random_box(image.width, image.height, draws[1:], config)
-    resized = image.resize((size, size), Image.Resampling.BICUBIC, box=box)
-    pixels = np.asarray(resized)
+    pixels = np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box=box))
     return pixels[:, ::-1] if config.flip and draws[0] < 0.5 else pixels
 
 
@@ -57,18 +59,31 @@ def random_box(
 
 
 def _largest_box(width: int, height: int, max_aspect: float) -> Box:
-    """The largest central box within the aspect limits."""
-    w, h = min(width, height * max_aspect), min(height, width * max_aspect)
-    left, top = (width - w) / 2, (height - h) / 2
+    """The largest central box within the aspect limits, in whole pixels as torchvision's."""
+    w, h = min(width, round(height * max_aspect)), min(height, round(width * max_aspect))
+    left, top = (width - w) // 2, (height - h) // 2
     return (left, top, left + w, top + h)
 
 
 def evaluation_view(image: Image.Image, size: int) -> Pixels:
-    """The central crop of 7/8 of the shorter side, resized to (size, size, 3) uint8.
+    """The shorter side resized to 256/224 of `size`, then the centre: (size, size, 3) uint8.
 
-    The same pixels as resizing to 256 and cropping 224, without the detour.
+    The pixels of torchvision's `Resize` and `CenterCrop` on PIL images, to the bit.
     """
-    side = min(image.size) * EVALUATION_CROP
-    left, top = (image.width - side) / 2, (image.height - side) / 2
-    box = (left, top, left + side, top + side)
-    return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box=box))
+    kept, of = EVALUATION_CROP
+    image = _without_ends(image)
+    short, shorter = size * of // kept, min(image.size)
+    width, height = (side * short // shorter for side in image.size)
+    resized = image.resize((width, height), Image.Resampling.BICUBIC)
+    left, top = round((width - size) / 2), round((height - size) / 2)
+    return np.asarray(resized.crop((left, top, left + size, top + size)))
+
+
+def _without_ends(image: Image.Image) -> Image.Image:
+    """An image so long that resizing it whole would cost too much, cut to its middle."""
+    longest = MAX_EVALUATED_ASPECT * min(image.size)
+    if max(image.size) <= longest:
+        return image
+    width, height = min(image.width, longest), min(image.height, longest)
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))

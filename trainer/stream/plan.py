@@ -74,6 +74,9 @@ def prefix_lengths(seed: int, step: int, lane: Array, slot: Array, patches: int)
     """S of each image, uniform on 1 to K - 1 (AIM section 4.2), drawn by (seed, step, lane, slot).
 
     The official generator draws the same prefixes on every rank and worker; a key cannot.
+    Raises ValueError for fewer than two patches.
     """
+    if patches < 2:
+        raise ValueError(f"prefix lengths need at least 2 patches, not {patches}")
     key = mix(base_key(seed, "prefix"), step, lane, slot)
     return 1 + below(key, patches - 1)

@@ -1,5 +1,6 @@
 """From planned slots to pixels: open blocks, decoding, and what replaces a damaged sample."""
 
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 
 from pipeline.format.errors import HeadraceError
@@ -37,27 +38,32 @@ class Delivered:
 class BlockReader:
     """Keeps one block open for each source and lane, and reads the next when it is due."""
 
-    def __init__(self, sources: list[Source]) -> None:
-        self.sources = sources
-        self._open: dict[tuple[int, int], tuple[Block, dict[int, Record]]] = {}
+    def __init__(self, sources: list[Source], pool: Executor) -> None:
+        self.sources, self.pool = sources, pool
+        self._open: dict[tuple[int, int], tuple[Block, Future[dict[int, Record]]]] = {}
 
     def records(self, slots: Slots) -> list[Planned]:
-        """The planned records of some slots, in their order."""
+        """The planned records of some slots, in their order; new blocks are read side by side."""
         columns = (slots.lane, slots.source, *slots.places)
         rows = zip(*(column.tolist() for column in columns), strict=True)
-        planned = []
-        for lane, source, epoch, sample, start, length in rows:
-            block = self._block(lane, source, (epoch, start, length))
-            planned.append(Planned(self.sources[source], epoch, block[sample]))
-        return planned
+        due = [
+            (self.sources[source], epoch, sample, self._block(lane, source, (epoch, start, length)))
+            for lane, source, epoch, sample, start, length in rows
+        ]
+        return [
+            Planned(source, epoch, block.result()[sample]) for source, epoch, sample, block in due
+        ]
 
-    def _block(self, lane: int, source: int, name: Block) -> dict[int, Record]:
-        held_name, held = self._open.get((source, lane), (None, {}))
-        if held_name != name:
-            _, start, length = name
-            held = {record.sample: record for record in self.sources[source].read(start, length)}
-            self._open[source, lane] = name, held
-        return held
+    def _block(self, lane: int, source: int, name: Block) -> Future[dict[int, Record]]:
+        held = self._open.get((source, lane))
+        if held is None or held[0] != name:
+            held = name, self.pool.submit(_read, self.sources[source], *name[1:])
+            self._open[source, lane] = held
+        return held[1]
+
+
+def _read(source: Source, start: int, length: int) -> dict[int, Record]:
+    return {record.sample: record for record in source.read(start, length)}
 
 
 def deliver(planned: Planned, size: int, seed: int, config: AugmentConfig) -> Delivered:

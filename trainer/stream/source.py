@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import Lock
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline.format import store
+from pipeline.format.errors import HeadraceError
 from pipeline.format.snapshot import Snapshot, read_index
 from pipeline.format.tars import BLOCK, key_in_header
 
@@ -35,6 +37,7 @@ class Source:
         counts = [shard.samples for shard in snapshot.shards]
         self.ends = np.cumsum(counts, dtype=np.int64)
         self._index = lru_cache(INDEXES_HELD)(self._read_index)
+        self._index_locks: dict[int, Lock] = {}
 
     def __len__(self) -> int:
         return self.snapshot.samples
@@ -60,10 +63,18 @@ class Source:
     def _read_run(self, shard: int, start: int, count: int) -> Iterator[Record]:
         described = self.snapshot.shards[shard]
         first = start - (int(self.ends[shard]) - described.samples)
-        rows = self._index(shard).slice(first, count).to_pylist()
-        begin = rows[0]["start"]
+        with self._index_locks.setdefault(shard, Lock()):  # lanes that meet here read it once
+            index = self._index(shard)
+        rows = index.slice(first, count).to_pylist()
+        begin, stop = rows[0]["start"], rows[-1]["stop"]
         url = store.join(self.snapshot.dataset, described.path)
-        data = store.read_bytes(url, begin, rows[-1]["stop"])
+        data = store.read_bytes(url, begin, stop)
+        # A store gives what there is: the rest of a cut shard must not pass for damaged samples.
+        if len(data) != stop - begin:
+            raise HeadraceError(
+                f"{url}: ends at byte {begin + len(data)}, the index says {stop} or later; "
+                "the shard was cut: restore this file"
+            )
         for number, row in enumerate(rows, start):
             yield _record(number, row, data, begin)
 

@@ -1,5 +1,6 @@
 """The stream: batches whose content is a pure function of (mixture, seed, step)."""
 
+import logging
 import math
 from collections import deque
 from collections.abc import Iterator
@@ -9,11 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, PositiveInt, model_validator
 from torch import Tensor
 
 from pipeline.format.errors import HeadraceError
-from pipeline.format.mixture import Mixture
+from pipeline.format.mixture import Mixture, read_mixture
+from pipeline.format.mixture import Source as MixtureSource
 from pipeline.format.snapshot import read_snapshot
 from trainer.stream import digest
 from trainer.stream.augment import AugmentConfig, Pixels
@@ -21,6 +23,8 @@ from trainer.stream.order import default_block
 from trainer.stream.plan import PlannedSource, Slots, StreamPlan, lanes_of_rank
 from trainer.stream.reader import BlockReader, Delivered, deliver
 from trainer.stream.source import Source
+
+log = logging.getLogger(__name__)
 
 
 class StreamConfig(BaseModel, extra="forbid", frozen=True, use_attribute_docstrings=True):
@@ -38,14 +42,18 @@ class StreamConfig(BaseModel, extra="forbid", frozen=True, use_attribute_docstri
     seed: int = 0
     """Of the order and of the crops."""
 
-    block: int | None = Field(default=None, gt=0)
-    """Samples read together: 1 for a set on local disk, up to 256 from a store (the default)."""
+    block: PositiveInt | dict[str, PositiveInt] | None = None
+    """Samples read together: 1 for a set on local disk, up to 256 from a store (the default).
+    One number for all sources, or by source name."""
 
     augment: AugmentConfig = AugmentConfig()
     """Crops and flips."""
 
     threads: int = Field(default=2, gt=0)
     """Threads of one rank that decode. Changes no batch."""
+
+    reads: int = Field(default=8, gt=0)
+    """Blocks of one rank that are read at once. Changes no batch."""
 
     read_ahead: int = Field(default=4, gt=0)
     """Batches of one rank that are made in advance. Changes no batch."""
@@ -84,67 +92,95 @@ class Batch:
 class Stream:
     """Iterates over one rank's batches, from the step after the one that was loaded.
 
-    Its whole state is the number of the next step. Use it as a context manager, which stops its
-    threads.
+    Its whole state is the number of the next step; `digest` is of what was delivered since the
+    start or the load. Use it as a context manager, which stops its threads.
     """
 
     def __init__(
-        self, mixture: Mixture, config: StreamConfig, rank: int = 0, world_size: int = 1
+        self, mixture: Mixture | str, config: StreamConfig, rank: int = 0, world_size: int = 1
     ) -> None:
-        """Opens the sources.
+        """Opens the sources of a mixture, or of the mixture at a URL.
 
-        Raises HeadraceError if one is missing or empty, or if ranks outnumber lanes.
+        Raises HeadraceError if a source is missing, empty or not the size that the mixture says,
+        or if ranks outnumber lanes.
         """
+        if isinstance(mixture, str):
+            mixture = read_mixture(mixture)
+        if not 0 <= rank < world_size:
+            raise ValueError(f"no rank {rank} in a world of {world_size}")
         if world_size > config.lanes:
             raise HeadraceError(
                 f"stream.lanes: {config.lanes} lanes cannot feed {world_size} ranks; "
                 "a lane belongs to one rank, so use at least as many lanes as ranks"
             )
         self.config, self.next_step, self.digest = config, 0, 0
-        self._sources = [_open(s.name, s.snapshot) for s in mixture.sources]
+        self._sources = [_open(source) for source in mixture.sources]
         self.names = [source.name for source in self._sources]
+        _check_names(self.names, config)
         planned = [
-            PlannedSource(s.name, len(source), s.weight, self._block(len(source)))
+            PlannedSource(s.name, len(source), s.weight, self._block(source))
             for s, source in zip(mixture.sources, self._sources, strict=True)
         ]
         self.plan = StreamPlan(planned, config.seed, config.batch, config.lanes)
         self.lanes = lanes_of_rank(rank, world_size, config.lanes)
         self.identity = _identity(planned, self._sources, config)
+        # One thread keeps the order of the batches; it waits for blocks, never for decoding.
         self._fetch = ThreadPoolExecutor(1, "stream-fetch")
+        self._read = ThreadPoolExecutor(config.reads, "stream-read")
         self._decode = ThreadPoolExecutor(config.threads, "stream-decode")
 
-    def _block(self, samples: int) -> int:
-        return self.config.block or default_block(samples, self.config.lanes)
+    def _block(self, source: Source) -> int:
+        block = self.config.block
+        chosen = block.get(source.name) if isinstance(block, dict) else block
+        return chosen or default_block(len(source), self.config.lanes)
 
     def __enter__(self) -> "Stream":
         return self
 
     def __exit__(self, *exception: object) -> None:
-        for pool in (self._fetch, self._decode):
-            pool.shutdown(cancel_futures=True)
+        self.close()
+
+    def close(self) -> None:
+        """Stops the threads; batches on their way are given up."""
+        for pool in (self._fetch, self._read, self._decode):
+            pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._fetch, self._read, self._decode):
+            pool.shutdown()
 
     def __iter__(self) -> Iterator[Batch]:
-        """Endless. Raises HeadraceError where a shard cannot be read: nothing is skipped."""
-        reader = BlockReader(self._sources)
-        ahead: deque[Future[Batch]] = deque()
-        planned = self.next_step
-        while True:
-            while len(ahead) < self.config.read_ahead:
-                ahead.append(self._fetch.submit(self._make, reader, planned))
-                planned += 1
-            batch = ahead.popleft().result()
-            self.next_step = batch.step + 1
-            self.digest = digest.total([self.digest, *self._hashes(batch)])
-            yield batch
+        """Endless. Raises HeadraceError where a shard cannot be read: nothing is skipped.
 
-    def _make(self, reader: BlockReader, step: int) -> Batch:
-        slots = self.plan.slots(step, self.lanes)
-        records = reader.records(slots)
-        config = self.config
-        made = self._decode.map(
-            lambda record: deliver(record, config.image_size, config.seed, config.augment), records
-        )
-        return _batch(step, slots, list(made))
+        After an error, or a `load_state_dict`, iterate anew: it begins at the next step.
+        """
+        reader = BlockReader(self._sources, self._read)
+        ahead: deque[Future[Making]] = deque()
+        planned = self.next_step
+        try:
+            while True:
+                while len(ahead) < self.config.read_ahead:
+                    ahead.append(self._fetch.submit(self._make, reader, planned))
+                    planned += 1
+                batch = _finish(ahead.popleft().result())
+                self.next_step = batch.step + 1
+                self.digest = digest.total([self.digest, *self._hashes(batch)])
+                self._log_replaced(batch)
+                yield batch
+        finally:
+            for future in ahead:
+                future.cancel()
+
+    def _make(self, reader: BlockReader, step: int) -> "Making":
+        """Reads a step's bytes and sets its decoding going."""
+        slots, config = self.plan.slots(step, self.lanes), self.config
+        made = [
+            self._decode.submit(deliver, one, config.image_size, config.seed, config.augment)
+            for one in reader.records(slots)
+        ]
+        return Making(step, slots, made)
+
+    def _log_replaced(self, batch: Batch) -> None:
+        for planned, delivered in batch.replaced:
+            log.warning("step %d: sample %d replaced by %s", batch.step, planned, delivered)
 
     def _hashes(self, batch: Batch) -> list[int]:
         columns = (batch.lanes, batch.slots, batch.sources, batch.epochs)
@@ -159,34 +195,52 @@ class Stream:
         return {"step": self.next_step, "identity": self.identity}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continues at the saved step. Raises HeadraceError if this is another stream."""
+        """The next iteration begins at the saved step, its digest at zero.
+
+        Raises HeadraceError if the state is of another stream.
+        """
         changed = differences(state["identity"], self.identity)
         if changed:
             raise HeadraceError(
                 "the saved state is of another stream: " + "; ".join(changed) + "; a resume must "
                 "read what the run began with"
             )
-        self.next_step = state["step"]
+        self.next_step, self.digest = state["step"], 0
 
     def peak_bytes(self) -> int:
         """What open blocks may hold on this rank: two a lane and source while one is replaced."""
-        sizes = (s.sample_bytes * self._block(len(s)) for s in self._sources)
+        sizes = (s.sample_bytes * self._block(s) for s in self._sources)
         return math.ceil(2 * len(self.lanes) * sum(sizes))
 
 
-def _open(name: str, url: str) -> Source:
-    snapshot = read_snapshot(url)
+def _open(described: MixtureSource) -> Source:
+    snapshot, name = read_snapshot(described.snapshot), described.name
     if not snapshot.samples:
         raise HeadraceError(
             f"{snapshot.url}: source {name!r} has no samples; keep more, or leave it out"
         )
+    if snapshot.samples != described.samples:
+        raise HeadraceError(
+            f"{snapshot.url}: holds {snapshot.samples} samples, the mixture says "
+            f"{described.samples} of source {name!r}; mix it again, or restore it"
+        )
     return Source(name, snapshot)
+
+
+def _check_names(names: list[str], config: StreamConfig) -> None:
+    """Names key the randomness: two sources of one name would be drawn in one order."""
+    if len(set(names)) != len(names):
+        raise HeadraceError(f"mixture: source names {names} repeat; give each its own")
+    unknown = set(config.block) - set(names) if isinstance(config.block, dict) else set()
+    if unknown:
+        raise HeadraceError(f"stream.block: no source {sorted(unknown)}; there are {names}")
 
 
 def _identity(
     planned: list[PlannedSource], sources: list[Source], config: StreamConfig
 ) -> dict[str, Any]:
-    fields = config.model_dump(mode="json", exclude={"threads", "read_ahead", "block"})
+    """Everything that a batch depends on. The block is the one chosen, whatever chose it."""
+    fields = config.model_dump(mode="json", exclude={"threads", "reads", "read_ahead", "block"})
     fields["sources"] = [source.name for source in sources]  # ties in the mixing word go by place
     for described, source in zip(planned, sources, strict=True):
         fields[f"source {described.name}"] = {
@@ -205,6 +259,20 @@ def differences(saved: dict[str, Any], now: dict[str, Any]) -> list[str]:
         for name in sorted(saved.keys() | now.keys())
         if saved.get(name) != now.get(name)
     ]
+
+
+@dataclass(frozen=True)
+class Making:
+    """A batch on its way: its samples are being decoded."""
+
+    step: int
+    slots: Slots
+    made: list[Future[Delivered]]
+
+
+def _finish(making: Making) -> Batch:
+    """Waits for the pixels. Raises what a thread raised."""
+    return _batch(making.step, making.slots, [one.result() for one in making.made])
 
 
 def _batch(step: int, slots: Slots, made: list[Delivered]) -> Batch:

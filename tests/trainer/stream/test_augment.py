@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 from pydantic import ValidationError
+from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
 from trainer.stream.augment import (
     TRIES,
@@ -74,8 +75,8 @@ def test_a_strip_that_no_try_fits_gives_its_largest_central_box():
     for box in boxes(1000, 10, 20):
         left, top, right, bottom = box
         assert (top, bottom) == (0, 10)
-        assert right - left == pytest.approx(10 * 4 / 3)
-        assert left + right == pytest.approx(1000)
+        assert right - left == 13  # round(10 · 4 / 3), in whole pixels
+        assert left == (1000 - 13) // 2
 
 
 def test_about_half_of_the_crops_are_flipped():
@@ -115,6 +116,14 @@ def test_the_evaluation_view_is_resizing_to_256_and_cropping_224(width, height):
     view = evaluation_view(image, 224).astype(int)
     assert view.shape == (224, 224, 3)
     assert np.abs(view - expected).mean() < 2
+
+
+@pytest.mark.parametrize("size", [224, 64, 12])
+@pytest.mark.parametrize(("width", "height"), [(512, 512), (301, 400), (33, 70), (16, 256)])
+def test_the_evaluation_view_is_torchvisions_resize_and_centre_crop_to_the_bit(width, height, size):
+    image = noise(width, height)
+    stock = Compose([Resize(size * 256 // 224, InterpolationMode.BICUBIC), CenterCrop(size)])
+    np.testing.assert_array_equal(evaluation_view(image, size), np.asarray(stock(image)))
 
 
 @pytest.mark.parametrize(("width", "height"), SIZES)

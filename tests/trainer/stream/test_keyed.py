@@ -61,11 +61,25 @@ def test_the_ciphers_golden_values_have_not_moved():
     assert mix(12345, np.arange(3)).tolist() == expected
     assert mix(2**63 + 1, -1, 2).tolist() == [0x74E6348669400DA3]
     assert uniforms(7, 2).tolist() == [[0.012846003189733946, 0.7029249411845438]]
-    assert permute(np.arange(10), 10, 12345).tolist() == [3, 9, 1, 0, 8, 5, 7, 6, 2, 4]
+    assert permute(np.arange(10), 10, 12345).tolist() == [2, 7, 1, 4, 6, 5, 9, 8, 0, 3]
     assert permute(np.arange(2) * 10**12, 2**62, 99).tolist() == [
-        3190629396755426684,
-        2964983295976335865,
+        210760869246343240,
+        4269121823053363570,
     ]
+
+
+def test_every_order_of_a_small_range_occurs_about_as_often_as_any_other():
+    keys = mix(base_key("orders"), np.arange(48_000))
+    orders = np.stack([permute(x, 4, keys) for x in range(4)], axis=1)
+    _, counts = np.unique(orders @ [64, 16, 4, 1], return_counts=True)
+    assert len(counts) == 24
+    assert counts.min() > 1850  # of 2,000 expected, standard deviation 44
+    assert counts.max() < 2150
+
+
+def test_a_number_outside_the_range_is_refused():
+    with pytest.raises(ValueError, match=r"x must be in \[0, n\)"):
+        permute(5, 5, 0)
 
 
 def test_names_and_numbers_of_a_base_key_do_not_run_into_each_other():

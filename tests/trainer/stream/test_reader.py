@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -5,7 +7,8 @@ from pipeline.format.errors import HeadraceError
 from pipeline.format.images import decode
 from trainer.stream.augment import AugmentConfig, augment
 from trainer.stream.keyed import base_key, mix
-from trainer.stream.plan import PlannedSource, StreamPlan
+from trainer.stream.order import Places
+from trainer.stream.plan import PlannedSource, Slots, StreamPlan
 from trainer.stream.reader import BlockReader, Planned, deliver
 from trainer.stream.source import Record, Source
 
@@ -24,14 +27,20 @@ class Counted(Source):
         return super().read(start, length)
 
 
+@pytest.fixture
+def pool():
+    with ThreadPoolExecutor(2) as threads:
+        yield threads
+
+
 def damaged(source, sample, epoch=0):
     return Planned(source, epoch, Record(sample, "bad", b"no image", b""))
 
 
-def test_records_are_the_planned_samples_in_the_order_of_the_slots(web, trusted, pictures):
+def test_records_are_the_planned_samples_in_the_order_of_the_slots(web, trusted, pictures, pool):
     sources = [Source("web", web), Source("trusted", trusted)]
     planned = [PlannedSource("web", 23, 4, 2), PlannedSource("trusted", 7, 1, 1)]
-    plan, reader = StreamPlan(planned, 0, 12, 6), BlockReader(sources)
+    plan, reader = StreamPlan(planned, 0, 12, 6), BlockReader(sources, pool)
     belongs = [pictures[:23], pictures[23:30]]
     for step in range(20):
         slots = plan.slots(step, np.arange(6))
@@ -44,14 +53,26 @@ def test_records_are_the_planned_samples_in_the_order_of_the_slots(web, trusted,
         assert [one.epoch for one in found] == slots.places.epoch.tolist()
 
 
-def test_each_block_is_read_once_an_epoch(web):
+@pytest.mark.parametrize(
+    ("lanes", "blocks"),
+    [(1, [3, 5, 5, 5, 5]), (2, [1, 2, 5, 5, 5, 5]), (3, [2, 3, 3, 5, 5, 5])],
+)
+def test_each_block_is_read_once_an_epoch(web, pool, lanes, blocks):
     source = Counted("web", web)
-    plan = StreamPlan([PlannedSource("web", 23, 1, 5)], 0, 1, 1)
-    reader = BlockReader([source])
-    for step in range(23):
-        reader.records(plan.slots(step, np.array([0])))
-    # 4 whole blocks of 5 and the rest of 3, in any order.
-    assert sorted(length for _, length in source.reads) == [3, 5, 5, 5, 5]
+    plan = StreamPlan([PlannedSource("web", 23, 1, 5)], 0, lanes, lanes)
+    reader = BlockReader([source], pool)
+    steps = [plan.slots(step, np.arange(lanes)) for step in range(-(-23 // lanes))]
+    for slots in steps:
+        first = slots.places.epoch == 0  # the last step may reach into the next epoch
+        reader.records(
+            Slots(
+                slots.lane[first],
+                slots.slot[first],
+                slots.source[first],
+                Places(*(column[first] for column in slots.places)),
+            )
+        )
+    assert sorted(length for _, length in source.reads) == blocks
 
 
 def test_a_good_record_is_delivered_as_its_own_key_crops_it(web):

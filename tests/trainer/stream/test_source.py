@@ -1,8 +1,10 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from pipeline.format import store
 from pipeline.format.errors import HeadraceError
-from pipeline.format.images import decode
+from pipeline.format.snapshot import read_index
 from trainer.stream.source import Source
 
 
@@ -67,17 +69,27 @@ def test_the_key_is_read_from_the_tar_and_a_moved_member_gives_no_image(
     assert [bool(record.image) for record in records] == [True, False, True]
 
 
-def test_a_shard_cut_short_gives_its_whole_samples_and_empty_ones(
-    tmp_path, make_snapshot, pictures
-):
+def test_a_shard_cut_short_is_an_error_and_not_damaged_samples(tmp_path, make_snapshot, pictures):
     snapshot = make_snapshot(tmp_path, pictures, [4])
     tar = tmp_path / snapshot.shards[0].path
     source = Source("web", snapshot)
     last = source._index(0).to_pylist()[3]
     tar.write_bytes(tar.read_bytes()[: last["start"]])
-    records = source.read(0, 4)
-    assert [bool(record.image) for record in records] == [True, True, True, False]
-    assert decode(records[2].image)
+    with pytest.raises(HeadraceError, match=r"00000000\.tar: ends at byte \d+, the index says"):
+        source.read(0, 4)
+    assert [bool(record.image) for record in source.read(0, 3)] == [True] * 3
+
+
+def test_lanes_that_meet_in_a_shard_read_its_index_once(web, monkeypatch):
+    reads = []
+    monkeypatch.setattr(
+        "trainer.stream.source.read_index",
+        lambda dataset, shard: reads.append(shard.path) or read_index(dataset, shard),
+    )
+    source = Source("web", web)
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda start: source.read(start, 2), range(8)))
+    assert sorted(reads) == sorted(set(reads))
 
 
 @pytest.mark.parametrize("missing", ["path", "index_path"])

@@ -8,7 +8,7 @@ import torch
 from pydantic import ValidationError
 
 from pipeline.format.errors import HeadraceError
-from pipeline.format.mixture import Mixture, Source
+from pipeline.format.mixture import Mixture, Source, mixture_bytes
 from trainer.stream import digest
 from trainer.stream.stream import Stream, StreamConfig
 
@@ -133,7 +133,7 @@ def test_a_resume_on_another_number_of_ranks_delivers_the_same_batches(
 
 
 @pytest.mark.parametrize(
-    "changes", [{"threads": 1, "read_ahead": 1}, {"threads": 7}, {"read_ahead": 9}]
+    "changes", [{"threads": 1, "read_ahead": 1}, {"threads": 7}, {"read_ahead": 9}, {"reads": 1}]
 )
 def test_threads_and_reading_ahead_change_no_batch(mixture, undisturbed, changes):
     config = CONFIG.model_copy(update=changes)
@@ -220,12 +220,25 @@ def test_a_resume_on_another_snapshot_is_refused_with_the_difference(
     mixture, tmp_path, own_mixture
 ):
     web, trusted = mixture.sources
-    grown = Mixture((replace(web, snapshot=own_mixture[2].url), trusted))
+    other = own_mixture[2]
+    grown = Mixture((replace(web, snapshot=other.url, samples=other.samples), trusted))
     with Stream(mixture, CONFIG) as stream:
         state = stream.state_dict()
     with (
         Stream(grown, CONFIG) as other,
         pytest.raises(HeadraceError, match=r"'samples': 23.* now .*'samples': 18"),
+    ):
+        other.load_state_dict(state)
+
+
+def test_a_snapshot_of_the_same_size_is_still_another(mixture, make_snapshot, pictures, tmp_path):
+    twin = make_snapshot(tmp_path, pictures[50:], [23])
+    web, trusted = mixture.sources
+    with Stream(mixture, CONFIG) as stream:
+        state = stream.state_dict()
+    with (
+        Stream(Mixture((replace(web, snapshot=twin.url), trusted)), CONFIG) as other,
+        pytest.raises(HeadraceError, match=twin.id),
     ):
         other.load_state_dict(state)
 
@@ -310,3 +323,38 @@ def test_peak_bytes_is_over_what_the_open_blocks_hold(mixture):
         mean = sum(s.sample_bytes for s in whole._sources)
         assert 0 <= whole.peak_bytes() - 2 * 6 * 2 * mean <= 1
         assert abs(whole.peak_bytes() - 3 * third.peak_bytes()) <= 3
+
+
+def test_the_digest_counts_from_the_load(mixture):
+    with Stream(mixture, CONFIG) as stream:
+        next(iter(stream))
+        assert stream.digest
+        stream.load_state_dict(stream.state_dict())
+        assert stream.digest == 0
+
+
+def test_a_mixture_may_be_named_by_its_url(mixture, tmp_path):
+    (tmp_path / "mixture.json").write_bytes(mixture_bytes(mixture))
+    with Stream(str(tmp_path / "mixture.json"), CONFIG) as named, Stream(mixture, CONFIG) as given:
+        assert named.identity == given.identity
+
+
+def test_a_source_that_is_not_as_the_mixture_says_is_refused(mixture):
+    web, trusted = mixture.sources
+    with pytest.raises(HeadraceError, match="holds 23 samples, the mixture says 22"):
+        Stream(Mixture((replace(web, samples=22), trusted)), CONFIG)
+
+
+def test_two_sources_of_one_name_are_refused(mixture):
+    web, trusted = mixture.sources
+    with pytest.raises(HeadraceError, match="give each its own"):
+        Stream(Mixture((web, replace(trusted, name="web"))), CONFIG)
+
+
+def test_blocks_may_be_chosen_by_source(mixture):
+    config = CONFIG.model_copy(update={"block": {"trusted": 1}})
+    with Stream(mixture, config) as stream:
+        assert stream.identity["source trusted"]["block"] == 1
+    unknown = CONFIG.model_copy(update={"block": {"nobody": 1}})
+    with pytest.raises(HeadraceError, match="no source \\['nobody'\\]"):
+        Stream(mixture, unknown)

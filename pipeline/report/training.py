@@ -1,0 +1,192 @@
+"""A training run as its folder tells it: config, log, pictures. The trainer is not imported.
+
+<run>/config.json          the config it was started with
+<run>/metrics.jsonl        one JSON object a line; totals count from the run's beginning
+<run>/pictures/<step>.png  images of the validation set above their predictions
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import cycle
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from pipeline.format import mixture, store
+from pipeline.format.errors import HeadraceError
+from pipeline.report.charts import INK, KEPT, OTHER
+from pipeline.report.tiles import data_uri, thumbnail
+
+LARGEST_PNG, GRID_SIDE = 300_000, 2200
+"""A grid of more bytes is embedded as a JPEG of at most so many pixels across: the page stays
+small whatever the size of the model's images."""
+
+Line = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Share:
+    """One source of the mixture: what was planned, and what was drawn."""
+
+    name: str
+    planned: float | None
+    """Its weight as a share; None where the mixture can no longer be read."""
+    drawn: int
+    share: float
+    samples: int | None
+    snapshot: str | None
+
+    @property
+    def passes(self) -> float | None:
+        """How often each of its samples was seen."""
+        return self.drawn / self.samples if self.samples else None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A grid of predictions that the run drew after so many steps."""
+
+    step: int
+    uri: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """All that is shown of a training run."""
+
+    url: str
+    config: dict[str, Any]
+    losses: tuple[tuple[int, float], ...]
+    """(step, training loss)."""
+    validation: dict[str, tuple[tuple[int, float], ...]]
+    """Form of the validation loss → (step, loss)."""
+    shares: tuple[Share, ...]
+    trouble: str
+    """Why the planned mixture is not shown, if it is not."""
+    replaced: int
+    digest: str
+    pictures: tuple[Picture, ...]
+
+    @property
+    def steps(self) -> int:
+        """The last step that the log speaks of."""
+        ends = [self.losses, *self.validation.values()]
+        return max((points[-1][0] for points in ends if points), default=0)
+
+
+def read_run(folder: str) -> Run:
+    """Reads the folder of a run. Raises HeadraceError if it is not one."""
+    url = store.absolute(folder)
+    config, lines = _config(url), _metrics(url)
+    logged = [line for line in lines if "loss" in line]
+    last = logged[-1] if logged else {}
+    shares, trouble = _shares(config, last.get("drawn", {}))
+    return Run(
+        url=url,
+        config=config,
+        losses=tuple((line["step"], line["loss"]) for line in logged),
+        validation=_validation(lines),
+        shares=shares,
+        trouble=trouble,
+        replaced=last.get("replaced", 0),
+        digest=last.get("digest", ""),
+        pictures=_pictures(url),
+    )
+
+
+def _config(url: str) -> dict[str, Any]:
+    return _json(store.join(url, "config.json"), _object)
+
+
+def _metrics(url: str) -> list[Line]:
+    """All whole lines of the log: one that a kill cut short has no end of line."""
+    return _json(
+        store.join(url, "metrics.jsonl"),
+        lambda data: [_object(line, "step") for line in data.split(b"\n")[:-1]],
+    )
+
+
+def _object(data: bytes, *fields: str) -> dict[str, Any]:
+    value = json.loads(data)
+    if not isinstance(value, dict) or not value.keys() >= set(fields):
+        raise ValueError(f"not an object with {', '.join(fields) or 'fields'}")
+    return value
+
+
+def _json(url: str, parse: Callable[[bytes], Any]) -> Any:
+    if not store.exists(url):
+        folder, _, name = url.rpartition("/")
+        raise HeadraceError(
+            f"{folder}: not the folder of a training run: there is no {name} in it; "
+            "give the folder that `run` names in the training config"
+        )
+    try:
+        return parse(store.read_bytes(url))
+    except ValueError as error:
+        raise HeadraceError(f"{url}: not written by headrace: {error}") from error
+
+
+def _validation(lines: list[Line]) -> dict[str, tuple[tuple[int, float], ...]]:
+    found = [(line["step"], line["validation"]) for line in lines if "validation" in line]
+    forms = sorted({form for _, losses in found for form in losses})
+    return {
+        form: tuple((step, losses[form]) for step, losses in found if form in losses)
+        for form in forms
+    }
+
+
+def _shares(config: dict[str, Any], drawn: dict[str, int]) -> tuple[tuple[Share, ...], str]:
+    total = max(sum(drawn.values()), 1)
+    try:
+        sources = mixture.read_mixture(config["mixture"]).sources
+    except (HeadraceError, KeyError) as error:
+        unplanned = [Share(n, None, count, count / total, None, None) for n, count in drawn.items()]
+        return tuple(unplanned), f"the mixture cannot be read: {error}"
+    weights = sum(source.weight for source in sources)
+    planned = [
+        Share(
+            name=source.name,
+            planned=source.weight / weights,
+            drawn=drawn.get(source.name, 0),
+            share=drawn.get(source.name, 0) / total,
+            samples=source.samples,
+            snapshot=source.snapshot,
+        )
+        for source in sources
+    ]
+    return tuple(planned), ""
+
+
+def _pictures(url: str) -> tuple[Picture, ...]:
+    """The first and the last grid."""
+    folder = store.join(url, "pictures")
+    steps = sorted(name.removesuffix(".png") for name in store.names(folder))
+    steps = [step for step in steps if step.isdecimal()]
+    chosen = [steps[0], steps[-1]] if len(steps) > 1 else steps
+    pngs = (store.read_bytes(store.join(folder, f"{step}.png")) for step in chosen)
+    return tuple(Picture(int(step), _embedded(png)) for step, png in zip(chosen, pngs, strict=True))
+
+
+def _embedded(png: bytes) -> str:
+    if len(png) > LARGEST_PNG:
+        return thumbnail(png, GRID_SIDE)
+    return data_uri(png, "image/png")
+
+
+STYLES = (("o-", KEPT), ("s--", INK))
+"""Marker, line and colour of the validation curves."""
+
+
+def draw(axes: Axes, run: Run) -> None:
+    """Loss by step: training as a thin line, validation as marked ones."""
+    if run.losses:
+        axes.plot(*zip(*run.losses, strict=True), color=OTHER, label="training, one batch")
+    for (form, points), style in zip(run.validation.items(), cycle(STYLES), strict=False):
+        axes.plot(*zip(*points, strict=True), style[0], color=style[1], label=f"validation, {form}")
+    axes.set_xlabel("step")
+    axes.set_ylabel("loss (squared error)")
+    axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.3)

@@ -1,0 +1,69 @@
+"""`headrace train` and `headrace mix` as commands, and the recipes they ship with."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from jobs import curate, mix
+from jobs.config import CurateConfig, MixConfig, load
+from pipeline.format.errors import HeadraceError
+from pipeline.format.mixture import read_mixture
+from trainer import metrics
+from trainer.config import TrainConfig
+
+RECIPES = Path(__file__).parents[2] / "jobs" / "recipes"
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory, demo_data) -> str:
+    folder = str(tmp_path_factory.mktemp("val") / "dataset")
+    sources = [{"url": str(demo_data / "target" / "val-*.tar")}]
+    curate.run(CurateConfig(dataset=folder, sources=sources), workers=1)
+    return folder
+
+
+def mixture(path: Path, dataset: str, **ratios: float) -> MixConfig:
+    sources = [{"name": n, "snapshot": dataset, "ratio": r} for n, r in ratios.items()]
+    return MixConfig(mixture=str(path), sources=sources)
+
+
+def test_a_mixture_pins_snapshots_and_is_published_once(tmp_path, dataset):
+    url = tmp_path / "mixture.json"
+    published = mix.run(mixture(url, dataset, web=0.8, target=0.2))
+    assert read_mixture(str(url)) == published
+    assert [(s.name, s.weight, s.samples) for s in published.sources] == [
+        ("web", 4, 100),
+        ("target", 1, 100),
+    ]
+    assert all("/snapshots/" in source.snapshot for source in published.sources)
+    assert mix.run(mixture(url, dataset, web=0.8, target=0.2)) == published
+    with pytest.raises(HeadraceError, match="holds another mixture"):
+        mix.run(mixture(url, dataset, web=0.5, target=0.5))
+
+
+def test_the_command_trains_on_two_processes_and_says_how_far_it_is(tmp_path, dataset, headrace):
+    mix.run(mixture(tmp_path / "mixture.json", dataset, all=1))
+    model = {"image_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 1, "num_heads": 2}
+    fields = {
+        "run": str(tmp_path / "run"),
+        "mixture": str(tmp_path / "mixture.json"),
+        "validation": dataset,
+        "model": model | {"head_width": 32, "head_depth": 1},
+        "stream": {"batch": 16, "lanes": 4, "image_size": 32},
+        "steps": 4,
+        "log_every": 2,
+    }
+    config = tmp_path / "train.yaml"
+    config.write_text(yaml.safe_dump(fields))
+    done = headrace("train", config, "--nproc", "2")
+    assert done.returncode == 0, done.stderr
+    assert "step 4/4" in done.stdout
+    steps = [line["step"] for line in metrics.read(tmp_path / "run" / "metrics.jsonl")]
+    assert steps == [0, 2, 4, 4]
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_recipe_is_a_good_config(path):
+    model = {"aim": TrainConfig, "mix": MixConfig}.get(path.stem.partition("-")[0], CurateConfig)
+    load(str(path), model)

@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from trainer.model.sizes import SIZES, ModelConfig
 from trainer.optimiser import OptimiserConfig
-from trainer.stream.stream import StreamConfig
+from trainer.stream.config import StreamConfig
 
 
 class TrainConfig(BaseModel, extra="forbid", frozen=True, use_attribute_docstrings=True):

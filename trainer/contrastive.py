@@ -20,7 +20,9 @@ from pipeline.format.errors import HeadraceError
 from pipeline.format.mixture import read_mixture
 from trainer.optimiser import OptimiserConfig, learning_rate
 from trainer.pixels import normalise
-from trainer.stream.stream import Batch, Stream, StreamConfig
+from trainer.stream.batch import Batch
+from trainer.stream.config import StreamConfig
+from trainer.stream.stream import Stream
 
 MAX_LOGIT_SCALE = 4.6052
 """ln 100, where CLIP's authors clip the temperature (arXiv 2103.00020, section 2.5)."""

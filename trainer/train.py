@@ -31,8 +31,9 @@ from trainer.model.aim import AIM
 from trainer.objective import loss_sum_and_count
 from trainer.optimiser import build_optimiser, learning_rate
 from trainer.pixels import normalise
+from trainer.stream.batch import Batch
 from trainer.stream.plan import prefix_lengths
-from trainer.stream.stream import Batch, Stream
+from trainer.stream.stream import Stream
 from trainer.validation import Validation
 
 Progress = Callable[[int, float], None]

@@ -20,10 +20,10 @@ from trainer.distributed import World
 from trainer.model.aim import AIM
 from trainer.objective import loss_sum_and_count
 from trainer.pixels import normalise
+from trainer.stream.batch import Batch
 from trainer.stream.ordered import PADDING, ordered
 from trainer.stream.plan import prefix_lengths
 from trainer.stream.source import Source
-from trainer.stream.stream import Batch
 
 FORMS = ("causal", "prefix")
 SEED = 2401_08541

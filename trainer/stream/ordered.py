@@ -8,8 +8,8 @@ import torch
 from pipeline.format.errors import HeadraceError
 from pipeline.format.images import ImageError, decode
 from trainer.stream.augment import Pixels, evaluation_view
+from trainer.stream.batch import Batch, to_tensor
 from trainer.stream.source import Record, Source
-from trainer.stream.stream import Batch, to_tensor
 
 PADDING = -1
 """The sample number of a slot that only fills a batch."""

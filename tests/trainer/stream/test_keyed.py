@@ -12,6 +12,13 @@ def test_permute_is_a_bijection_of_every_small_range(key):
         assert sorted(permute(np.arange(n), n, key).tolist()) == list(range(n)), n
 
 
+@pytest.mark.slow
+def test_permute_is_a_bijection_of_every_range_up_to_a_thousand():
+    for n in range(1, 1001):
+        for key in KEYS:
+            assert (np.sort(permute(np.arange(n), n, key)) == np.arange(n)).all(), n
+
+
 @pytest.mark.parametrize("n", [2**40, 2**40 - 1, 2**40 + 1, 2_000_000_000, 2**62])
 def test_permute_sends_no_two_of_a_million_numbers_of_a_big_range_to_one_place(n):
     x = np.concatenate([np.arange(500_000), n - 1 - np.arange(500_000)])

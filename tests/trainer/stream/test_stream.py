@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from pipeline.format.errors import HeadraceError
 from pipeline.format.mixture import Mixture, Source, mixture_bytes
 from trainer.stream import digest
-from trainer.stream.stream import Stream, StreamConfig
+from trainer.stream.config import StreamConfig
+from trainer.stream.stream import Stream
 
 CONFIG = StreamConfig(batch=12, lanes=6, image_size=8, block=2)
 STEPS = 9

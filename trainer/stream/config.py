@@ -1,0 +1,43 @@
+"""What a stream is told: the shape of its batches, and the seed of its randomness."""
+
+from pydantic import BaseModel, Field, PositiveInt, model_validator
+
+from trainer.stream.augment import AugmentConfig
+
+
+class StreamConfig(BaseModel, extra="forbid", frozen=True, use_attribute_docstrings=True):
+    """The shape of the batches and the keys of their randomness."""
+
+    batch: int = Field(gt=0)
+    """Images in a step over all ranks; a multiple of `lanes`."""
+
+    lanes: int = Field(gt=0)
+    """Independent readers. Any number of ranks up to it reads the same batches."""
+
+    image_size: int = Field(gt=0)
+    """Side of the crops, in pixels."""
+
+    seed: int = 0
+    """Of the order and of the crops."""
+
+    block: PositiveInt | dict[str, PositiveInt] | None = None
+    """Samples read together: 1 for a set on local disk, up to 256 from a store (the default).
+    One number for all sources, or by source name."""
+
+    augment: AugmentConfig = AugmentConfig()
+    """Crops and flips."""
+
+    threads: int = Field(default=2, gt=0)
+    """Threads of one rank that decode. Changes no batch."""
+
+    reads: int = Field(default=8, gt=0)
+    """Blocks of one rank that are read at once. Changes no batch."""
+
+    read_ahead: int = Field(default=4, gt=0)
+    """Batches of one rank that are made in advance. Changes no batch."""
+
+    @model_validator(mode="after")
+    def _lanes_share_the_batch(self) -> "StreamConfig":
+        if self.batch % self.lanes:
+            raise ValueError(f"batch {self.batch} is not a multiple of lanes {self.lanes}")
+        return self

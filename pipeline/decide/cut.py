@@ -31,21 +31,20 @@ def drop_below_cut(
 ) -> dict[int, float]:
     """Drops rows outside the top fraction of their generation, and rows without a score.
 
-    `order` is the keeper order, which breaks ties. Returns each generation's cut: the lowest
-    score that passes.
+    `order` has the best score first and ties in their final order. Returns each generation's
+    cut: the lowest score that passes, where any does.
     """
     scored = np.isfinite(score)
     verdicts.drop(~scored, Reason.NO_SCORE, lambda row: "the image-text model gave no score")
     base = scored & verdicts.kept if config.of == "survivors" else scored
     cuts = {}
     for index in np.unique(generation).tolist():
-        passing = _top(order, base & (generation == index), config.top_fraction)
-        if not len(passing):
-            continue
-        cuts[index] = float(score[passing].min())
         below: Mask = base & (generation == index)
+        passing = _top(order, below, config.top_fraction)
         below[passing] = False
-        _drop_low(verdicts, below, score, cuts[index], config)
+        if len(passing):
+            cuts[index] = float(score[passing].min())
+        _drop_low(verdicts, below, score, cuts.get(index), config)
     return cuts
 
 
@@ -53,14 +52,15 @@ def _drop_low(
     verdicts: Verdicts,
     below: Mask,
     score: npt.NDArray[np.float64],
-    cut: float,
+    cut: float | None,
     config: CutConfig,
 ) -> None:
-    share = f"the top {config.top_fraction:.4g}, which ends at {cut:.4f}"
+    end = "holds no row" if cut is None else f"ends at {cut:.4f}"
+    share = f"the top {config.top_fraction:.4g}, which {end}"
     verdicts.drop(below, Reason.LOW_SCORE, lambda row: f"score {score[row]:.4f} is outside {share}")
 
 
 def _top(order: npt.NDArray[np.int64], base: Mask, fraction: float) -> npt.NDArray[np.int64]:
-    """The first ⌊fraction · n⌋ rows of the base in keeper order (exact: 0.15 · 20 is 3)."""
+    """The first ⌊fraction · n⌋ rows of the base in this order (exact: 0.15 · 20 is 3)."""
     ranked = order[base[order]]
     return ranked[: math.floor(Fraction(str(fraction)) * len(ranked))]

@@ -33,11 +33,14 @@ def drop_duplicates(
 ) -> None:
     """Drops all but the first of each set of equal or near-equal images.
 
-    Contaminated rows count as first keepers: what is like them falls with them.
+    Contaminated rows count as the first keepers of their generation: what is like them falls
+    with them, but for what an older snapshot already kept.
     """
     contaminated = np.array([r == Reason.CONTAMINATED for r in verdicts.reason], bool)
     candidates = verdicts.kept | contaminated
-    order = np.concatenate([order[contaminated[order]], order[verdicts.kept[order]]])
+    order = order[candidates[order]]
+    generation = rows["generation"].to_numpy()
+    order = order[np.lexsort((~contaminated[order], generation[order]))]
     neighbours = _neighbours(rows, candidates, config.radius)
     shas = rows["sha256"].to_pylist()
     keeper_of: dict[str, int] = {}

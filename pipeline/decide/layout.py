@@ -25,21 +25,25 @@ def place(
 ) -> dict[str, pa.Array]:
     """Shard number, position in it and key for every kept row, null for the others.
 
-    Keys are the uid; the second and later rows of one uid get `<uid>-1`, `<uid>-2`, ….
+    Keys are the uid; the second and later rows of one uid get `<uid>-1`, `<uid>-2`, …, but for
+    numbers that would repeat another key.
     """
     shards: list[int | None] = [None] * len(uids)
     positions: list[int | None] = [None] * len(uids)
     keys: list[str | None] = [None] * len(uids)
-    seen: Counter[str] = Counter()
+    repeats: Counter[str] = Counter()
+    taken: set[str] = set()
     shard, position, filled = 0, 0, 0
     for row in kept.nonzero()[0].tolist():
         size = nbytes[row] + 2 * BLOCK
         if position == config.shard_samples or (position and filled + size > config.shard_bytes):
             shard, position, filled = shard + 1, 0, 0
-        repeat = seen[uids[row]]
-        shards[row], positions[row] = shard, position
-        keys[row] = f"{uids[row]}-{repeat}" if repeat else uids[row]
-        seen[uids[row]] += 1
+        key = uid = uids[row]
+        while key in taken:
+            repeats[uid] += 1
+            key = f"{uid}-{repeats[uid]}"
+        taken.add(key)
+        shards[row], positions[row], keys[row] = shard, position, key
         position, filled = position + 1, filled + size
     return {
         "shard": pa.array(shards, pa.int32()),

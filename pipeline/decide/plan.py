@@ -86,13 +86,15 @@ def decide(rows: pa.Table, references: pa.Table, config: DecideConfig, write: Wr
     verdicts = Verdicts(rows.num_rows)
     generation = rows["generation"].to_numpy().astype(np.int64)
     score = _scores(rows)
-    order = keeper_order(generation, score, rows["nbytes"].to_numpy(), _names(rows))
+    names, nbytes = _names(rows), rows["nbytes"].to_numpy()
+    order = keeper_order(generation, score, nbytes, names)
+    by_score = keeper_order(generation, score, np.zeros_like(nbytes), names)
     drop_unreadable(verdicts, rows)
     if config.decontaminate:
         drop_contaminated(verdicts, rows, references, config.decontaminate)
     drop_by_size(verdicts, rows, config.rules)
     drop_by_caption(verdicts, rows, config.rules)
-    cuts = drop_below_cut(verdicts, score, order, generation, config.cut) if config.cut else {}
+    cuts = drop_below_cut(verdicts, score, by_score, generation, config.cut) if config.cut else {}
     if config.duplicates:
         drop_duplicates(verdicts, rows, order, config.duplicates)
     return Plan(_table(rows, verdicts, write), cuts)

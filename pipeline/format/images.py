@@ -47,6 +47,8 @@ def open_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
             raise ImageError(f"too_many_pixels: {error}") from error
         except Exception as error:  # decoders raise anything, from SyntaxError to TypeError
             raise ImageError(_decode_failed(error)) from error
+    if image.format == "MPO":
+        image.format = "JPEG"  # with further pictures behind it, as phones write them
     width, height = image.size
     if width * height > max_pixels:
         raise ImageError(f"too_many_pixels: {width} x {height} is over {max_pixels}")

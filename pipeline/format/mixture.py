@@ -1,5 +1,6 @@
 """A mixture: pinned snapshots and the integer weights they are drawn with."""
 
+import contextlib
 import json
 import math
 from collections.abc import Mapping
@@ -36,10 +37,7 @@ def integer_weights(ratios: Mapping[str, float | str]) -> dict[str, int]:
 
     Raises HeadraceError for a ratio that is not positive, or when the sum would pass 1000.
     """
-    exact = {name: Fraction(str(ratio)) for name, ratio in ratios.items()}
-    for name, ratio in exact.items():
-        if ratio <= 0:
-            raise HeadraceError(f"mixture source {name!r}: ratio {ratio} must be above 0")
+    exact = {name: _share(name, ratio) for name, ratio in ratios.items()}
     scale = math.lcm(*(ratio.denominator for ratio in exact.values()))
     whole = {name: int(ratio * scale) for name, ratio in exact.items()}
     divisor = math.gcd(*whole.values())
@@ -50,6 +48,13 @@ def integer_weights(ratios: Mapping[str, float | str]) -> dict[str, int]:
             f"{MAX_WEIGHT_SUM}; use rounder ratios"
         )
     return weights
+
+
+def _share(name: str, ratio: float | str) -> Fraction:
+    with contextlib.suppress(ValueError, ZeroDivisionError):
+        if (share := Fraction(str(ratio))) > 0:
+            return share
+    raise HeadraceError(f"mixture source {name!r}: ratio {ratio} must be a number above 0")
 
 
 def mixture_bytes(mixture: Mixture) -> bytes:

@@ -110,7 +110,7 @@ def read_snapshot(url: str) -> Snapshot:
     """
     url = store.absolute(url)
     dataset, middle, name = url.rpartition("/snapshots/")
-    if not middle:
+    if not middle or latest(url):  # a dataset, even one below a folder called snapshots
         dataset, name = url, latest(url) or ""
         if not name:
             raise HeadraceError(
@@ -183,7 +183,7 @@ def read_parquet(url: str, columns: list[str] | None = None) -> pa.Table:
     with store.open_read(url) as file:
         try:
             return pq.read_table(file, columns=columns)
-        except pa.ArrowInvalid as error:
+        except (pa.ArrowException, OSError) as error:
             raise HeadraceError(f"{url}: not a readable parquet file: {error}") from error
 
 

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import urlsplit, urlunsplit
 
 import fsspec
 
@@ -22,6 +21,7 @@ from pipeline.format.errors import HeadraceError
 
 PARTIAL = ".partial"
 _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_USER = re.compile(r"(?<=://)[^/]*@")
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,14 @@ def absolute(url: str) -> str:
 
 
 def redact(url: str) -> str:
-    """The URL without user, password and query: what may be logged and recorded."""
-    if "://" not in url:
+    """The URL without user, password and signed query: what may be logged and recorded.
+
+    A local path may hold any sign, and a `?` without `=` is a glob.
+    """
+    if "://" not in url or url.startswith("file://"):
         return url
-    parts = urlsplit(url)
-    host = parts.netloc.rsplit("@", 1)[-1]
-    return urlunsplit((parts.scheme, host, parts.path, "", ""))
+    address, sign, query = url.partition("?")
+    return _USER.sub("", address) + ("" if "=" in query else sign + query)
 
 
 def join(url: str, *names: str) -> str:
@@ -218,6 +220,10 @@ def publishing(url: str, create_only: bool = False) -> Iterator[IO[bytes]]:
         raise
     except OSError as error:
         raise HeadraceError(_why_not_written(url, error)) from error
+    except Exception as error:
+        if not _is_of_a_store(error):
+            raise
+        raise HeadraceError(f"{redact(url)}: not written: {error}") from error
 
 
 def _is_local(fs: Any) -> bool:

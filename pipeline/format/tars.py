@@ -12,6 +12,9 @@ from itertools import groupby
 from typing import IO
 
 BLOCK = 512
+MAX_HEADER = 1 << 20
+"""Longest name or extended header that is read; tarfile reads nothing else."""
+
 IMAGE_EXTENSIONS = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "ppm", "jp2")
 
 
@@ -92,25 +95,49 @@ def scan(file: IO[bytes]) -> Iterator[Sample | Damage]:
 
 
 def _members(file: IO[bytes], damage: list[Damage]) -> Iterator[Member]:
-    size = file.seek(0, os.SEEK_END)
-    file.seek(0)
+    headers = _Headers(file)
     offset = 0
     try:
-        with tarfile.open(fileobj=file, mode="r:") as tar:
+        with tarfile.open(fileobj=headers, mode="r:") as tar:  # type: ignore[call-overload]
             for info in tar:
                 offset = info.offset
                 # tarfile notices a member cut short only when asked for the next one.
-                if info.offset_data + info.size > size:
-                    damage.append(Damage(offset, f"the archive ends inside {info.name!r}"))
+                if not 0 <= info.size <= headers.size - info.offset_data:
+                    damage.append(Damage(offset, f"the archive ends inside {info.name[:100]!r}"))
                     return
                 if info.isreg():
                     key, extension = split_name(info.name)
                     yield Member(key, extension, info.offset_data, info.size)
                 offset = info.offset_data + -(-info.size // BLOCK) * BLOCK
-    except (tarfile.TarError, OSError, EOFError, ValueError) as error:
-        damage.append(Damage(offset, f"the archive cannot be read on: {error}"))
+    except Exception as error:  # hostile headers make tarfile raise anything, even RecursionError
+        if headers.failed:
+            raise
+        words = str(error) if isinstance(error, tarfile.TarError) else type(error).__name__
+        damage.append(Damage(offset, f"the archive cannot be read on: {words}"))
         return
     # Without an end mark, tarfile stops at garbage as if it were the end.
     file.seek(offset)
     if file.read(BLOCK) != bytes(BLOCK):
         damage.append(Damage(offset, "the archive ends without its end mark"))
+    elif any(rest.strip(b"\0") for rest in iter(lambda: file.read(MAX_HEADER), b"")):
+        damage.append(Damage(offset, "samples or garbage follow the end mark"))
+
+
+class _Headers:
+    """A file as tarfile may see it: reads are bounded, and the store's failures are told apart."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.size = file.seek(0, os.SEEK_END)
+        self.failed = False
+        self.seek, self.tell = file.seek, file.tell
+        file.seek(0)
+
+    def read(self, count: int) -> bytes:
+        try:
+            return self.file.read(max(0, min(count, MAX_HEADER)))
+        except RecursionError:  # names of names, down to here
+            raise
+        except Exception:
+            self.failed = True
+            raise

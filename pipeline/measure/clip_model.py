@@ -6,6 +6,7 @@ to full size, a bad image keeps its slot as zeros, and the number of threads is 
 
 from collections.abc import Iterator
 from itertools import islice
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import open_clip
 import pyarrow as pa
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 
 from pipeline import ledger
 from pipeline.format.errors import HeadraceError
@@ -22,6 +24,10 @@ from pipeline.measure.clip import ClipConfig
 from pipeline.measure.image import ImageConfig
 from pipeline.pool import source
 from pipeline.pool.sample import Part
+
+LONGEST = 64
+"""Sides longer than so many times the shorter are cut to their middle: resized to the network's
+input, a strip of one pixel by 60,000 would fill 9 GB, of which it looks at the middle square."""
 
 
 class ClipScorer:
@@ -35,7 +41,7 @@ class ClipScorer:
                 config.model, pretrained=config.pretrained, device=config.device
             )
             self.tokenizer = open_clip.get_tokenizer(config.model)
-        except (RuntimeError, OSError, ValueError) as error:
+        except (RuntimeError, OSError, ValueError, SafetensorError, UnpicklingError) as error:
             raise HeadraceError(
                 f"measure.clip.model {config.model!r} cannot be loaded: {error}"
             ) from error
@@ -51,9 +57,7 @@ class ClipScorer:
         return pa.concat_tables([ledger.CLIP_SCHEMA.empty_table(), *tables])
 
     @torch.inference_mode()
-    def similarity(
-        self, images: list[Image.Image], captions: list[str]
-    ) -> npt.NDArray[np.float32]:
+    def similarity(self, images: list[Image.Image], captions: list[str]) -> npt.NDArray[np.float32]:
         """Cosines of every image (rows) with every caption (columns)."""
         pixels = torch.stack([self.preprocess(image) for image in images])
         image = self.model.encode_image(pixels.to(self.config.device), normalize=True)
@@ -93,9 +97,16 @@ def _runs(rows: Iterator[Any], size: int) -> Iterator[list[Any]]:
 
 def _pixels(data: bytes, images: ImageConfig) -> Image.Image | None:
     try:
-        return decode(data, images.max_pixels)
+        return _middle(decode(data, images.max_pixels))
     except ImageError:
         return None
+
+
+def _middle(image: Image.Image) -> Image.Image:
+    most = LONGEST * min(image.size)
+    width, height = min(image.width, most), min(image.height, most)
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))
 
 
 def _table(

@@ -39,7 +39,9 @@ def read(part: Part, max_bytes: int) -> Iterator[PoolImage]:
         except HeadraceError as failure:
             error = f"unreadable_file: {failure}"
         nbytes = len(data)
-        if nbytes > max_bytes:
+        if key != key.encode(errors="replace").decode():  # no ledger can hold it to find it by
+            data, error = b"", "unreadable_file: its name is not UTF-8; rename it"
+        elif nbytes > max_bytes:
             data, error = b"", f"too_many_bytes: more than {max_bytes}"
         label, _, rest = key.partition("/")
         yield PoolImage(

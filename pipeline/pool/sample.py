@@ -12,7 +12,11 @@ MAX_TEXT_BYTES = 1_000_000
 """Captions and json members are read up to here; a larger one is cut, never loaded whole."""
 
 _UID = re.compile(r"[0-9a-f]{32}")
-_SECRET_PARAMETER = re.compile(r"(?i)^(x-amz-.*|awsaccesskeyid|signature|sig|token|.*secret.*)$")
+_SECRET_PARAMETER = re.compile(
+    r"(?i)^(x-(amz|goog)-.*|awsaccesskeyid|signature|sig|.*token|.*secret.*|passw(or)?d|api_?key)$"
+)
+_USER = re.compile(r"(?<=://)[^/?#]*@")
+_MAX_DEPTH = 32
 
 
 @dataclass(frozen=True)
@@ -45,29 +49,39 @@ class PoolImage:
 
 def part_name(*versions: str | int) -> str:
     """A part's name from what its store says of its files (URL, size, ETag)."""
-    return hashlib.sha256("\n".join(map(str, versions)).encode()).hexdigest()[:32]
+    text = "\n".join(map(str, versions))
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:32]
 
 
 def uid_of(meta: dict[str, Any], source: str, key: str) -> str:
     """The source's own 128 bits as 32 hex digits, else a stable hash of source and key."""
-    own = str(meta.get("uid", "")).lower()
-    if _UID.fullmatch(own):
-        return own
+    own = meta.get("uid")
+    if isinstance(own, str) and _UID.fullmatch(own.lower()):
+        return own.lower()
     return hashlib.sha256(f"{source}\n{key}".encode(errors="replace")).hexdigest()[:32]
 
 
 def clean_meta(meta: dict[str, Any]) -> str:
     """The source's own json, canonical, its URLs without passwords and signatures."""
-    return canonical_json({k: _clean_url(v) for k, v in meta.items()}).decode()
+    return canonical_json(_clean(meta)).decode()
 
 
-def _clean_url(value: Any) -> Any:
-    if not (isinstance(value, str) and "://" in value):
-        return value
+def _clean(value: Any, levels: int = _MAX_DEPTH) -> Any:
+    """Deeper than any record is nested lies only what was made to break a parser: null."""
+    if isinstance(value, str) and "://" in value:
+        return _clean_url(value)
+    if isinstance(value, dict):
+        return {k: _clean(v, levels - 1) for k, v in value.items()} if levels else None
+    if isinstance(value, list):
+        return [_clean(v, levels - 1) for v in value] if levels else None
+    return value
+
+
+def _clean_url(value: str) -> str:
     try:
         parts = urlsplit(value)
     except ValueError:  # not a URL after all
-        return value
+        return _USER.sub("", value)
     host = parts.netloc.rsplit("@", 1)[-1]
     query = parse_qsl(parts.query, keep_blank_values=True)
     kept = [(name, text) for name, text in query if not _SECRET_PARAMETER.match(name)]

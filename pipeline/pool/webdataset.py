@@ -43,7 +43,8 @@ def _damaged(part: Part, damage: Damage) -> PoolImage:
 
 def _sample(part: Part, sample: Sample, file: IO[bytes], max_bytes: int) -> PoolImage:
     meta = _meta(sample.members.get("json"), file)
-    caption = _text(sample.members.get("txt"), file) or str(meta.get("caption") or "")
+    told = meta.get("caption")
+    caption = _text(sample.members.get("txt"), file) or (told if isinstance(told, str) else "")
     image, data, error = sample.image, b"", None
     if image is None:
         error = "no_image: the sample has only " + ", ".join(sorted(sample.members))

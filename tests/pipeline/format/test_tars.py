@@ -1,0 +1,311 @@
+"""The scan of a tar: true offsets, and nothing that an archive can hold makes it fail."""
+
+import io
+import tarfile
+
+import numpy as np
+import pytest
+import webdataset
+
+from pipeline.format.tars import BLOCK, Damage, Sample, key_in_header, scan, split_name
+from tests.pipeline.making import END, member, tar_of, with_checksum
+
+A = {"a.jpg": b"\xff" * 700, "a.txt": b"one", "a.json": b"{}"}
+B = {"b.jpg": b"\xfe" * 100, "b.txt": b""}
+GOOD = tar_of(A)[: -len(END)]
+REST = tar_of(B)[: -len(END)]
+
+
+def scanned(data: bytes) -> tuple[list[Sample], Damage | None]:
+    found = list(scan(io.BytesIO(data)))
+    damages = [one for one in found if isinstance(one, Damage)]
+    assert len(damages) <= 1
+    assert damages == found[len(found) - len(damages) :], "damage comes last"
+    return [one for one in found if isinstance(one, Sample)], (damages or [None])[0]
+
+
+def keys(data: bytes) -> list[str]:
+    samples, damage = scanned(data)
+    assert damage is None
+    return [sample.key for sample in samples]
+
+
+def contents(sample: Sample, data: bytes) -> dict[str, bytes]:
+    return {
+        extension: data[one.offset : one.offset + one.nbytes]
+        for extension, one in sample.members.items()
+    }
+
+
+# Whole archives
+
+
+def test_offsets_cut_every_member_out_of_a_tar_that_webdataset_wrote(demo_data):
+    path = demo_data / "pool" / "00000000.tar"
+    data = path.read_bytes()
+    samples, damage = scanned(data)
+    assert damage is None
+    stock = list(webdataset.WebDataset(str(path), shardshuffle=False))
+    assert len(samples) == len(stock) > 200
+    for sample, other in zip(samples, stock, strict=True):
+        assert sample.key == other["__key__"]
+        assert contents(sample, data) == {
+            name: value for name, value in other.items() if not name.startswith("__")
+        }
+
+
+def test_a_sample_begins_at_its_first_header_and_stops_after_its_last_byte():
+    data = GOOD + REST + END
+    (a, b), _ = scanned(data)
+    assert (a.start, a.stop) == (0, 512 + 1024 + 512 + 512 + 512 + 2)
+    assert b.start == len(GOOD)
+    assert key_in_header(data[b.start : b.start + BLOCK]) == "b"
+
+
+def test_the_image_is_the_member_with_an_image_extension():
+    (a,), _ = scanned(tar_of({"a.txt": b"1", "a.cls": b"2", "a.WebP": b"3"}))
+    assert a.image == a.members["webp"]
+    (b,), _ = scanned(tar_of({"b.txt": b"1"}))
+    assert b.image is None
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "extension"),
+    [
+        ("a.jpg", "a", "jpg"),
+        ("a.seg.PNG", "a", "seg.png"),
+        ("d/e/a.jpg", "d/e/a", "jpg"),
+        ("v1.2/a.jpg", "v1.2/a", "jpg"),
+        ("./a.jpg", "./a", "jpg"),
+        ("README", "README", ""),
+        ("d/.hidden", "d/", "hidden"),
+        ("ключ.jpg", "ключ", "jpg"),
+    ],
+)
+def test_a_key_ends_at_the_first_dot_of_the_last_component(name, key, extension):
+    assert split_name(name) == (key, extension)
+    (sample,), _ = scanned(tar_of({name: b"1"}))
+    assert sample.key == key
+    assert list(sample.members) == [extension]
+
+
+def test_members_of_one_key_make_one_sample_only_where_they_stand_together():
+    data = tar_of({"a.jpg": b"1", "b.jpg": b"2", "a.txt": b"3"})
+    assert keys(data) == ["a", "b", "a"]
+
+
+def test_a_repeated_extension_begins_another_sample():
+    data = b"".join(member(name, b"1") for name in ("a.jpg", "a.txt", "a.jpg", "a.txt")) + END
+    samples, _ = scanned(data)
+    assert [sorted(sample.members) for sample in samples] == [["jpg", "txt"]] * 2
+    assert samples[0].stop <= samples[1].start
+
+
+def test_folders_links_and_devices_are_no_samples():
+    data = (
+        member("d/", type=tarfile.DIRTYPE)
+        + member("d/a.jpg", b"1")
+        + member("b.jpg", type=tarfile.SYMTYPE, linkname="d/a.jpg")
+        + member("c.jpg", type=tarfile.CHRTYPE)
+        + END
+    )
+    assert keys(data) == ["d/a"]
+
+
+@pytest.mark.parametrize("tar_format", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_long_and_foreign_names_come_whole(tar_format):
+    long, foreign = "x" * 150 + "/" + "y" * 200, "картинка" * 20
+    data = (
+        member(f"{long}.jpg", b"1" * 600, tar_format)
+        + member(f"{foreign}.jpg", b"2", tar_format)
+        + END
+    )
+    samples, damage = scanned(data)
+    assert damage is None
+    assert [sample.key for sample in samples] == [long, foreign]
+    assert [contents(sample, data)["jpg"] for sample in samples] == [b"1" * 600, b"2"]
+
+
+def test_names_that_are_no_utf8_are_still_told_apart():
+    data = member("\udcff.jpg", b"1") + member("\udcfe.jpg", b"2") + END
+    assert keys(data) == ["\udcff", "\udcfe"]
+
+
+def test_an_empty_member_is_a_member():
+    (a,), _ = scanned(tar_of({"a.jpg": b"", "a.txt": b""}))
+    assert [one.nbytes for one in a.members.values()] == [0, 0]
+
+
+def test_an_archive_that_holds_nothing_is_whole():
+    assert scanned(END) == ([], None)
+    assert scanned(bytes(10240)) == ([], None)
+
+
+# Damage
+
+
+@pytest.mark.parametrize("cut", [1, 200, 511])
+def test_a_cut_inside_a_header_gives_what_stands_before_it(cut):
+    samples, damage = scanned((GOOD + REST)[: len(GOOD) + cut])
+    assert [(sample.key, len(sample.members)) for sample in samples] == [("a", 3)]
+    assert damage.offset == len(GOOD)
+
+
+@pytest.mark.parametrize("cut", [512, 513, 611])
+def test_a_cut_inside_data_gives_what_stands_before_it(cut):
+    samples, damage = scanned((GOOD + REST)[: len(GOOD) + cut])
+    assert [(sample.key, len(sample.members)) for sample in samples] == [("a", 3)]
+    assert damage == Damage(len(GOOD), "the archive ends inside 'b.jpg'")
+
+
+def test_a_cut_inside_a_sample_keeps_the_members_that_are_whole():
+    samples, damage = scanned(GOOD[: 512 + 1024 + 100])
+    assert [list(sample.members) for sample in samples] == [["jpg"]]
+    assert damage.offset == 512 + 1024
+
+
+def test_an_archive_without_its_end_mark_is_damaged_at_its_end():
+    samples, damage = scanned(GOOD + REST)
+    assert [sample.key for sample in samples] == ["a", "b"]
+    assert damage == Damage(len(GOOD + REST), "the archive ends without its end mark")
+
+
+def test_garbage_between_members_ends_the_archive_there():
+    samples, damage = scanned(GOOD + b"\x55" * 1024 + REST + END)
+    assert [sample.key for sample in samples] == ["a"]
+    assert damage.offset == len(GOOD)
+
+
+def test_a_hole_of_zeros_between_members_is_damage_and_no_end():
+    samples, damage = scanned(GOOD + bytes(512) + REST + END)
+    assert [sample.key for sample in samples] == ["a"]
+    assert damage == Damage(len(GOOD), "samples or garbage follow the end mark")
+
+
+@pytest.mark.parametrize("data", [b"", b"short", b"<html>" * 1000, b"PK\3\4" + bytes(5000)])
+def test_a_file_that_is_no_tar_is_damaged_from_its_first_byte(data):
+    samples, damage = scanned(data)
+    assert samples == []
+    assert damage.offset == 0
+
+
+def with_size(header: bytes, size: bytes) -> bytes:
+    return with_checksum(header[:124] + size + header[136:])
+
+
+HOSTILE = {
+    "a member of a thousand petabytes": with_size(member("b.jpg"), b"\x80" + b"\x7f" * 11),
+    "a member of negative size": with_size(
+        member("b.jpg"), b"\xff" * 10 + (0x10000 - 2048).to_bytes(2, "big")
+    ),
+    "a name of eight gigabytes": with_size(
+        member("b.jpg", type=tarfile.GNUTYPE_LONGNAME), b"77777777777\0"
+    ),
+    "a name of a thousand petabytes": with_size(
+        member("b.jpg", type=tarfile.GNUTYPE_LONGNAME), b"\x80" + b"\x7f" * 11
+    ),
+    "ten thousand names of names": member("././@LongLink", b"name\0", type=tarfile.GNUTYPE_LONGNAME)
+    * 10_000,
+    "a sparse map that goes on after the end": with_checksum(
+        member("b.jpg", type=tarfile.GNUTYPE_SPARSE)[:482] + b"\1" + bytes(29)
+    ),
+    "a pax size of minus one": member("b.jpg", b"13 size=-512\n", type=tarfile.XHDTYPE)
+    + member("b.jpg", b"1"),
+    "a pax record of no length": member("b.jpg", b"0 size=1\n", type=tarfile.XHDTYPE),
+    "a pax header that is no text": member("b.jpg", b"\xff" * 600, type=tarfile.XHDTYPE),
+    "a sparse pax map": member(
+        "b.jpg", b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n", type=tarfile.XHDTYPE
+    )
+    + member("b.jpg", b"999999\n"),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_hostile_header_is_damage_where_it_stands(kind):
+    samples, damage = scanned(GOOD + HOSTILE[kind])
+    assert samples[0].key == "a"
+    assert len(samples[0].members) == 3
+    assert damage.offset == len(GOOD)
+    assert len(damage.message) < 200
+
+
+class Counting(io.BytesIO):
+    """A file that knows the largest read that was asked of it."""
+
+    largest = 0
+
+    def read(self, count=-1):
+        self.largest = max(self.largest, count if count >= 0 else 1 << 62)
+        return super().read(count)
+
+
+def test_the_scan_reads_headers_and_never_a_whole_member():
+    data = member("a.jpg", bytes(8_000_000)) + member("b.jpg", bytes(8_000_000), type=b"L") + END
+    file = Counting(data)
+    list(scan(file))
+    assert file.largest <= 1 << 20
+
+
+class Failing(io.BytesIO):
+    """A store that breaks down after some reads."""
+
+    left = 3
+
+    def read(self, count=-1):
+        self.left -= 1
+        if self.left < 0:
+            raise ConnectionResetError("connection reset by the store")
+        return super().read(count)
+
+
+def test_a_store_that_fails_is_no_damage_of_the_archive():
+    with pytest.raises(ConnectionResetError):
+        list(scan(Failing(GOOD * 10 + END)))
+
+
+def test_every_cut_gives_the_members_before_it_and_one_damage():
+    data = GOOD + REST + END
+    starts = [0, 1536, 2560, 3584, 4608]  # of the five headers; b.txt has no data
+    ends = [512 + 700, 1536 + 512 + 3, 2560 + 512 + 2, 3584 + 512 + 100, 4608 + 512]
+    for cut in range(0, len(GOOD + REST), 7):
+        samples, damage = scanned(data[:cut])
+        whole = sum(end <= cut for end in ends)
+        assert sum(len(sample.members) for sample in samples) == whole, cut
+        assert damage.offset == ([*starts, 5120][whole]), cut
+
+
+def test_no_flipped_bytes_make_the_scan_fail():
+    data = np.frombuffer(GOOD + REST + GOOD.replace(b"a.", b"c.") + END, np.uint8)
+    headers = np.concatenate([np.arange(at, at + 512) for at in range(0, len(data), 512)])
+    random = np.random.default_rng(7)
+    for _ in range(300):
+        broken = data.copy()
+        flips = random.integers(1, 5)
+        broken[random.choice(headers, flips)] = random.integers(0, 256, flips)
+        keep = random.integers(len(data) // 2, len(data) + 1)
+        samples, _ = scanned(broken[:keep].tobytes())
+        assert all(one.offset + one.nbytes <= keep for s in samples for one in s.members.values())
+
+
+def test_flips_with_a_valid_checksum_do_not_make_the_scan_fail_either():
+    random = np.random.default_rng(8)
+    types = b"0\0xgLKSVMDN15"
+    for _ in range(300):
+        header = bytearray(member("b.jpg", b"")[:512])
+        header[156] = types[random.integers(len(types))]
+        for at in random.integers(100, 500, random.integers(1, 12)):
+            if not 148 <= at < 157:
+                header[at] = random.integers(256)
+        header[124:136] = random.choice(
+            [b"00000000144\0", b"\x80" + bytes(10) + b"\x80", b"zz" * 6]
+        )
+        body = random.choice([b"13 size=-512\n", b"1 \n", b"28 GNU.sparse.map=0,1,2,3,4\n", b"\0"])
+        data = GOOD + with_checksum(bytes(header)) + body.ljust(512, b"\0") + REST + END
+        samples, _ = scanned(data)
+        assert samples[0].key == "a"
+
+
+def test_a_block_that_is_no_header_has_no_key():
+    for block in (bytes(512), b"x" * 512, b"short"):
+        with pytest.raises(ValueError, match="no tar header"):
+            key_in_header(block)

@@ -1,0 +1,228 @@
+"""Scores of a tiny open_clip model: the same bits whoever asks, null where there is no image."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from pipeline import ledger
+from pipeline.format.errors import HeadraceError
+from pipeline.measure.clip import LOCAL, ClipConfig, fingerprint, weights_digest
+from pipeline.measure.clip_model import ClipScorer
+from pipeline.measure.image import ImageConfig, measure_part
+from tests.pipeline.making import encode, picture, png, tar_part
+
+IMAGES = ImageConfig()
+MODEL = {
+    "embed_dim": 16,
+    "vision_cfg": {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_size": 8},
+    "text_cfg": {
+        "context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2
+    },
+}  # fmt: skip
+
+
+def save_model(folder: Path, seed: int = 0) -> str:
+    """A randomly initialised model as open_clip keeps one on disk."""
+    folder.mkdir(parents=True)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = open_clip.CLIP(**{**MODEL, "quick_gelu": False})
+    preprocess = {"mean": [0.5] * 3, "std": [0.25] * 3}
+    config = {"model_cfg": MODEL, "preprocess_cfg": preprocess}
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    weights = {name: value.contiguous() for name, value in model.state_dict().items()}
+    save_file(weights, folder / "open_clip_model.safetensors")
+    return f"{LOCAL}{folder}"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> str:
+    return save_model(tmp_path_factory.mktemp("clip") / "model")
+
+
+@pytest.fixture(scope="module")
+def config(model) -> ClipConfig:
+    return ClipConfig(model=model, batch=4)
+
+
+@pytest.fixture(scope="module")
+def scorer(config) -> ClipScorer:
+    threads = torch.get_num_threads()
+    yield ClipScorer(config)
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def part(tmp_path_factory):
+    """Eleven samples, two of them bad: two full batches and a part of one."""
+    members = {}
+    for number in range(11):
+        members[f"{number:02d}.png"] = png(number)
+        members[f"{number:02d}.txt"] = f"caption {number} of a picture".encode()
+    members["01.png"] = b"<html>"
+    members["09.png"] = members["09.png"][:300]
+    return tar_part(tmp_path_factory.mktemp("part") / "0.tar", members)
+
+
+BAD = [1, 9]
+
+
+def test_a_part_has_one_row_for_each_image_and_null_where_it_is_bad(scorer, part):
+    table = scorer.score_part(part, IMAGES)
+    assert table.schema == ledger.CLIP_SCHEMA
+    scores = table["clip_score"].to_pylist()
+    embeddings = table["clip_embedding"].to_pylist()
+    assert [n for n, score in enumerate(scores) if score is None] == BAD
+    assert [n for n, one in enumerate(embeddings) if one is None] == BAD
+    assert all(math.isfinite(score) and -1 <= score <= 1 for score in scores if score is not None)
+    assert len({score for score in scores if score is not None}) == 9
+
+
+def test_rows_line_up_with_the_facts_of_the_same_part(scorer, part):
+    errors = measure_part(part, IMAGES)["error"].to_pylist()
+    scores = scorer.score_part(part, IMAGES)["clip_score"].to_pylist()
+    assert [error is not None for error in errors] == [score is None for score in scores]
+
+
+def test_embeddings_have_unit_length(scorer, part):
+    found = scorer.score_part(part, IMAGES)["clip_embedding"].to_pylist()
+    lengths = [np.linalg.norm(np.array(one, np.float32)) for one in found if one is not None]
+    np.testing.assert_allclose(lengths, 1, atol=2e-3)
+    assert {len(one) for one in found if one is not None} == {16}
+
+
+def test_a_score_is_the_cosine_of_image_and_caption(scorer, part):
+    scores = scorer.score_part(part, IMAGES)["clip_score"].to_pylist()
+    for number in (0, 4, 10):
+        alone = scorer.similarity([picture(number)], [f"caption {number} of a picture"])
+        assert scores[number] == pytest.approx(float(alone[0, 0]), abs=1e-5)
+
+
+def test_scores_are_the_same_bits_after_other_parts_and_in_another_scorer(
+    scorer, config, part, tmp_path
+):
+    alone = scorer.score_part(part, IMAGES)
+    for number in range(3):
+        other = {f"{n}.png": png(100 * number + n, 50, 60) for n in range(1 + 2 * number)}
+        scorer.score_part(tar_part(tmp_path / f"{number}.tar", other), IMAGES)
+    assert scorer.score_part(part, IMAGES).equals(alone)
+    assert ClipScorer(config).score_part(part, IMAGES).equals(alone)
+
+
+def test_a_bad_neighbour_does_not_change_a_score(scorer, part, tmp_path):
+    scores = scorer.score_part(part, IMAGES)["clip_score"].to_pylist()
+    members = {}
+    for number in range(11):
+        members[f"{number:02d}.png"] = png(number) if number in (0, 4, 10) else b"bad"
+        members[f"{number:02d}.txt"] = f"caption {number} of a picture".encode()
+    again = scorer.score_part(tar_part(tmp_path / "1.tar", members), IMAGES)[
+        "clip_score"
+    ].to_pylist()
+    assert [again[n] for n in (0, 4, 10)] == [scores[n] for n in (0, 4, 10)]
+
+
+def test_parts_without_a_good_image_or_without_any_have_their_rows(scorer, tmp_path):
+    bad = tar_part(tmp_path / "bad.tar", {f"{n}.png": b"<html>" for n in range(6)})
+    assert (
+        scorer.score_part(bad, IMAGES).to_pylist()
+        == [{"clip_score": None, "clip_embedding": None}] * 6
+    )
+    none = tar_part(tmp_path / "none.tar", bytes(1024))
+    assert scorer.score_part(none, IMAGES) == ledger.CLIP_SCHEMA.empty_table()
+
+
+def test_an_image_over_the_limits_has_no_score(scorer, tmp_path):
+    part = tar_part(tmp_path / "0.tar", {"a.png": png(1, 100, 100), "b.png": png(1, 50, 50)})
+    scores = scorer.score_part(part, ImageConfig(max_pixels=5000))["clip_score"].to_pylist()
+    assert [score is None for score in scores] == [True, False]
+
+
+@pytest.mark.parametrize("caption", ["", "word " * 500, "\x00 \ufffd 😀", "<start_of_text>"])
+def test_any_caption_gets_a_score(scorer, tmp_path, caption):
+    part = tar_part(tmp_path / "0.tar", {"a.png": png(1), "a.txt": caption.encode()})
+    assert math.isfinite(scorer.score_part(part, IMAGES)["clip_score"].to_pylist()[0])
+
+
+@pytest.mark.parametrize("size", [(1, 60_000), (60_000, 1), (3, 20_000)])
+def test_a_hair_thin_strip_is_scored_without_blowing_it_up(scorer, tmp_path, monkeypatch, size):
+    made = []
+    resize = Image.Image.resize
+
+    def counted(image, size, *rest, **options):
+        made.append(size[0] * size[1])
+        return resize(image, size, *rest, **options)
+
+    monkeypatch.setattr(Image.Image, "resize", counted)
+    part = tar_part(tmp_path / "0.tar", {"a.png": encode(Image.new("RGB", size, "red"))})
+    assert math.isfinite(scorer.score_part(part, IMAGES)["clip_score"].to_pylist()[0])
+    assert 32 * 32 <= max(made) <= 64 * 32 * 32
+
+
+def test_a_picture_of_any_common_shape_is_scored_whole(scorer, tmp_path):
+    for number, size in enumerate([(96, 72), (20, 200), (500, 8)]):
+        part = tar_part(tmp_path / f"{number}.tar", {"a.png": png(7, *size), "a.txt": b"words"})
+        alone = float(scorer.similarity([picture(7, *size)], ["words"])[0, 0])
+        assert scorer.score_part(part, IMAGES)["clip_score"].to_pylist() == pytest.approx([alone])
+
+
+def test_a_missing_model_is_refused_and_the_field_named(tmp_path):
+    config = ClipConfig(model=f"{LOCAL}{tmp_path}/nowhere")
+    with pytest.raises(
+        HeadraceError, match=r"nowhere: no open_clip_config.json here; measure\.clip"
+    ):
+        fingerprint(config, IMAGES)
+    with pytest.raises(
+        HeadraceError, match=r"measure\.clip\.model 'local-dir:.*nowhere' cannot be"
+    ):
+        ClipScorer(config)
+
+
+def test_an_unknown_architecture_is_refused_and_the_field_named():
+    with pytest.raises(HeadraceError, match=r"measure\.clip\.model 'ViT-Z-99' cannot be loaded"):
+        ClipScorer(ClipConfig(model="ViT-Z-99"))
+
+
+def test_a_model_whose_weights_are_damaged_is_refused(tmp_path):
+    name = save_model(tmp_path / "model")
+    weights = tmp_path / "model" / "open_clip_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(HeadraceError, match=r"measure\.clip\.model .* cannot be loaded"):
+        ClipScorer(ClipConfig(model=name))
+
+
+def test_the_fingerprint_follows_what_scores_depend_on(model, tmp_path):
+    base = ClipConfig(model=model)
+    other = save_model(tmp_path / "other", seed=1)
+    changed = [
+        base.model_copy(update=update)
+        for update in ({"batch": 3}, {"threads": 2}, {"device": "cuda"}, {"model": other})
+    ]
+    marks = [fingerprint(config, IMAGES) for config in [base, *changed]]
+    marks += [
+        fingerprint(base, ImageConfig(max_pixels=9)),
+        fingerprint(base, ImageConfig(max_bytes=9)),
+    ]
+    assert len(set(marks)) == 7
+
+
+def test_the_fingerprint_does_not_follow_the_folder_of_the_model(model, tmp_path):
+    moved = save_model(tmp_path / "moved", seed=0)
+    assert moved != model
+    assert fingerprint(ClipConfig(model=moved), IMAGES) == fingerprint(
+        ClipConfig(model=model), IMAGES
+    )
+
+
+def test_a_public_model_is_known_by_its_name(tmp_path):
+    assert weights_digest(ClipConfig(model="ViT-B-32", pretrained="openai")) == "ViT-B-32/openai"
+    (tmp_path / "weights.pt").write_bytes(b"1")
+    (tmp_path / "copy.pt").write_bytes(b"1")
+    named = [ClipConfig(model="ViT-B-32", pretrained=str(path)) for path in tmp_path.iterdir()]
+    assert weights_digest(named[0]) == weights_digest(named[1])

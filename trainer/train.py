@@ -102,7 +102,7 @@ def _resume(run: Run) -> None:
 
 
 FREE_TO_CHANGE = {"run", "log_every", "validate_every", "checkpoint_every", "keep_checkpoints"}
-"""Fields that a resume may change: they alter no weight."""
+"""Fields that a resume may change: they alter no weight. `threads` does, in the last bits."""
 
 
 def _check_same_run(run: Run, saved: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline.format.errors import HeadraceError
 from pipeline.format.snapshot import read_snapshot
 from trainer import distributed, pictures
 from trainer.config import TrainConfig
@@ -44,8 +45,11 @@ class Validation:
 
     @classmethod
     def open(cls, config: TrainConfig, world: World) -> "Validation":
-        """Opens `config.validation`. Raises HeadraceError if there is no such snapshot."""
-        source = Source("validation", read_snapshot(config.validation or ""))
+        """Opens `config.validation`. Raises HeadraceError if it is no snapshot, or an empty one."""
+        snapshot = read_snapshot(config.validation or "")
+        if not snapshot.samples:
+            raise HeadraceError(f"{snapshot.url}: has no samples to take a validation loss on")
+        source = Source("validation", snapshot)
         batch = max(1, config.stream.batch // world.size)
         return cls(source, world, batch, config.stream.image_size)
 

@@ -112,18 +112,18 @@ def show(card: Card, held_out_auc: float, log: Path) -> None:
     for kind, (hits, total) in card.caught.items():
         table.add_row(kind, str(hits), str(total))
     console.print(table)
+    for line in _lines(card, held_out_auc, log):
+        console.print(line, soft_wrap=True)
+
+
+def _lines(card: Card, held_out_auc: float, log: Path) -> list[str]:
     low = card.false_drops.get(Reason.LOW_SCORE, 0)
-    others = {reason: n for reason, n in card.false_drops.items() if reason != Reason.LOW_SCORE}
-    console.print(
-        f"clean images    {card.clean}; {low} fell to the cut, falsely by others: {others}"
-    )
-    console.print(f"filter          AUC {held_out_auc:.3f} on held-out trusted pairs, ", end="")
-    console.print(f"{card.pool_auc:.3f} on the pool's right and wrong captions")
-    console.print(
-        f"kept captions   {card.precision:.1%} right, {card.base_rate:.1%} before the cut"
-    )
-    losses = [line["validation"] for line in metrics.read(log) if "validation" in line]
-    console.print(
-        f"validation loss {losses[0]['causal']:.4f} at the start, "
-        f"{losses[-1]['causal']:.4f} at the end (causal; normalised pixels)"
-    )
+    others = sum(card.false_drops.values()) - low
+    losses = [line["validation"]["causal"] for line in metrics.read(log) if "validation" in line]
+    return [
+        f"clean images     {low} of {card.clean} fell to the cut, {others} to other rules",
+        f"filter           AUC {held_out_auc:.3f} on held-out trusted pairs",
+        f"                 AUC {card.pool_auc:.3f} on the pool's right and wrong captions",
+        f"kept captions    {card.precision:.1%} right; {card.base_rate:.1%} before the cut",
+        f"validation loss  {losses[0]:.4f} at the start, {losses[-1]:.4f} at the end",
+    ]

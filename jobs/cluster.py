@@ -29,6 +29,7 @@ def session(workers: int | None = None) -> Iterator[None]:
         "object_store_memory": LOCAL_OBJECT_STORE,
         "include_dashboard": False,
     }
+    # Ray's coming default, which it otherwise announces at every start.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     ray.init(
         logging_level=logging.ERROR,

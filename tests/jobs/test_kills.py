@@ -12,6 +12,9 @@ from jobs import curate
 from tests.jobs import curation
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory) -> dict[str, str]:
     dataset = tmp_path_factory.mktemp("undisturbed") / "dataset"

@@ -46,13 +46,17 @@ def save(
     distributed.barrier()
 
 
-def load(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
-    """Fills model and optimiser from a complete checkpoint; returns what `save` was given."""
+def read_state(path: Path) -> dict[str, Any]:
+    """What `save` was given beside model and optimiser, and the step."""
+    state: dict[str, Any] = json.loads((path / MARKER).read_text())
+    return state
+
+
+def load(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+    """Fills model and optimiser, of the shapes that were saved, from a complete checkpoint."""
     weights, moments = get_state_dict(model, optimiser)
     load_sharded({"model": weights, "optimiser": moments}, checkpoint_id=path)
     set_state_dict(model, optimiser, model_state_dict=weights, optim_state_dict=moments)
-    state: dict[str, Any] = json.loads((path / MARKER).read_text())
-    return state
 
 
 def newest(folder: Path) -> Path | None:

@@ -95,9 +95,10 @@ def _resume(run: Run) -> None:
             text = run.config.model_dump_json(indent=1) + "\n"
             store.publish(str(run.folder / "config.json"), text.encode())
         return
-    state = checkpoint.load(newest, run.model, run.optimiser)
+    state = checkpoint.read_state(newest)
     _check_same_run(run, state["config"])
     run.stream.load_state_dict(state["stream"])
+    checkpoint.load(newest, run.model, run.optimiser)
     run.step, run.before = state["step"], from_fields(state["delivered"])
 
 
@@ -183,6 +184,8 @@ def _clip(run: Run) -> torch.Tensor:
     try:
         return clip_grad_norm_(run.model.parameters(), limit, error_if_nonfinite=True)
     except RuntimeError as error:
+        if "non-finite" not in str(error):
+            raise
         raise HeadraceError(
             f"{run.folder}: loss or gradient are no longer finite at step {run.step}; "
             "lower optimiser.lr, or look at the samples of this step"

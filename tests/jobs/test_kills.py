@@ -11,7 +11,6 @@ import pytest
 from jobs import curate
 from tests.jobs import curation
 
-
 pytestmark = pytest.mark.slow
 
 

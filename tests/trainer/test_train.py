@@ -164,6 +164,8 @@ def test_a_resume_under_another_config_is_refused_with_the_difference(config):
     train(named(config, "run", steps=4))
     message = fail(named(config, "run", steps=8))
     assert "steps: was 4, now 8" in message
+    wider = named(config, "run", steps=4, model=MODEL | {"embed_dim": 64})
+    assert "'embed_dim': 64" in fail(wider)
     changed = named(config, "run", steps=4, stream=config["stream"] | {"seed": 1})
     assert "seed was 0, now 1" in fail(changed)
 

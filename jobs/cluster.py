@@ -25,6 +25,7 @@ def session(workers: int | None = None) -> Iterator[None]:
         yield
         return
     local: dict[str, Any] = {
+        "address": "local",  # or Ray joins whatever cluster it finds running on this machine
         "num_cpus": workers,
         "object_store_memory": LOCAL_OBJECT_STORE,
         "include_dashboard": False,

@@ -6,7 +6,7 @@ before the damage, then one `Damage` that says where the rest begins.
 
 import os
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from typing import IO
@@ -75,16 +75,18 @@ def key_in_header(header: bytes) -> str:
     return split_name(name)[0]
 
 
-def scan(file: IO[bytes]) -> Iterator[Sample | Damage]:
+def scan(file: IO[bytes], start: int = 0, stop: int | None = None) -> Iterator[Sample | Damage]:
     """The samples of a seekable tar, in order; a `Damage` last if its end cannot be read.
 
-    Members of one key that stand side by side are one sample, as in webdataset; a repeated
-    extension begins another sample.
+    The tar lies at [start, stop) of the file, by default all of it; offsets count from the file's
+    first byte. Tars joined end to end (`cat a.tar b.tar`) are read as one. Members of one key that
+    stand side by side are one sample, as in webdataset; a repeated extension begins another.
     """
     damage: list[Damage] = []
     run: dict[str, Member] = {}
-    for key, members in groupby(_members(file, damage), key=lambda member: member.key):
-        for member in members:
+    members = _members(_Headers(file, stop), start, damage)
+    for key, group in groupby(members, key=lambda member: member.key):
+        for member in group:
             if member.extension in run:
                 yield Sample(key, run)
                 run = {}
@@ -94,48 +96,90 @@ def scan(file: IO[bytes]) -> Iterator[Sample | Damage]:
     yield from damage
 
 
-def _members(file: IO[bytes], damage: list[Damage]) -> Iterator[Member]:
-    headers = _Headers(file)
-    offset = 0
+def _members(headers: "_Headers", start: int, damage: list[Damage]) -> Iterator[Member]:
+    following: int | None = start
+    while following is not None:
+        mark = yield from _archive(headers, following, damage)
+        following = None if damage else _block_after_zeros(headers, mark)
+        if following is not None and not _is_header(headers, following):
+            damage.append(Damage(following, "garbage follows the end mark"))
+            return
+
+
+def _archive(headers: "_Headers", start: int, damage: list[Damage]) -> Generator[Member, None, int]:
+    """The members of one tar; returns where its end mark stands."""
+    offset = start
+    headers.seek(start)
     try:
         with tarfile.open(fileobj=headers, mode="r:") as tar:  # type: ignore[call-overload]
-            for info in tar:
+            while (info := tar.next()) is not None:
+                tar.members.clear()  # or a tar of millions would be kept whole
                 offset = info.offset
+                # The data of a file with holes take other room than its size says.
+                nbytes = tar.offset - info.offset_data if info.issparse() else info.size
                 # tarfile notices a member cut short only when asked for the next one.
-                if not 0 <= info.size <= headers.size - info.offset_data:
+                if not 0 <= nbytes <= headers.stop - info.offset_data:
                     damage.append(Damage(offset, f"the archive ends inside {info.name[:100]!r}"))
-                    return
+                    return offset
                 if info.isreg():
-                    key, extension = split_name(info.name)
-                    yield Member(key, extension, info.offset_data, info.size)
-                offset = info.offset_data + -(-info.size // BLOCK) * BLOCK
+                    yield _member(info, nbytes)
+                offset = min(tar.offset, headers.stop)  # the last block may be cut short
     except Exception as error:  # hostile headers make tarfile raise anything, even RecursionError
         if headers.failed:
             raise
         words = str(error) if isinstance(error, tarfile.TarError) else type(error).__name__
         damage.append(Damage(offset, f"the archive cannot be read on: {words}"))
-        return
+        return offset
     # Without an end mark, tarfile stops at garbage as if it were the end.
-    file.seek(offset)
-    if file.read(BLOCK) != bytes(BLOCK):
+    headers.seek(offset)
+    if headers.read(BLOCK) != bytes(BLOCK):
         damage.append(Damage(offset, "the archive ends without its end mark"))
-    elif any(rest.strip(b"\0") for rest in iter(lambda: file.read(MAX_HEADER), b"")):
-        damage.append(Damage(offset, "samples or garbage follow the end mark"))
+    return offset
+
+
+def _member(info: tarfile.TarInfo, nbytes: int) -> Member:
+    """A file stored with holes is no range of bytes, so it does not pass for an image."""
+    key, extension = split_name(info.name)
+    if info.issparse():
+        extension += ".sparse"
+    return Member(key, extension, info.offset_data, nbytes)
+
+
+def _block_after_zeros(headers: "_Headers", mark: int) -> int | None:
+    """Where the first block after an end mark begins that is not zeros, if there is one."""
+    headers.seek(mark)
+    offset = mark
+    while chunk := headers.read(MAX_HEADER):
+        rest = chunk.lstrip(b"\0")
+        offset += len(chunk) - len(rest)
+        if rest:
+            return offset - (offset - mark) % BLOCK
+    return None
+
+
+def _is_header(headers: "_Headers", offset: int) -> bool:
+    headers.seek(offset)
+    try:
+        key_in_header(headers.read(BLOCK))
+    except ValueError:
+        return False
+    return True
 
 
 class _Headers:
     """A file as tarfile may see it: reads are bounded, and the store's failures are told apart."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: IO[bytes], stop: int | None) -> None:
         self.file = file
-        self.size = file.seek(0, os.SEEK_END)
+        size = file.seek(0, os.SEEK_END)
+        self.stop = size if stop is None else min(stop, size)
         self.failed = False
         self.seek, self.tell = file.seek, file.tell
-        file.seek(0)
 
     def read(self, count: int) -> bytes:
         try:
-            return self.file.read(max(0, min(count, MAX_HEADER)))
+            left = self.stop - self.file.tell()
+            return self.file.read(max(0, min(count, left, MAX_HEADER)))
         except RecursionError:  # names of names, down to here
             raise
         except Exception:

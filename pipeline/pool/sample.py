@@ -11,6 +11,9 @@ from pipeline.format.snapshot import canonical_json
 MAX_TEXT_BYTES = 1_000_000
 """Captions and json members are read up to here; a larger one is cut, never loaded whole."""
 
+CAPTIONS = ("caption", "text", "TEXT", "label")
+"""Fields that hold a caption, the first that has words wins."""
+
 _UID = re.compile(r"[0-9a-f]{32}")
 _SECRET_PARAMETER = re.compile(
     r"(?i)^(x-(amz|goog)-.*|awsaccesskeyid|signature|sig|.*token|.*secret.*|passw(or)?d|api_?key)$"
@@ -21,7 +24,7 @@ _MAX_DEPTH = 32
 
 @dataclass(frozen=True)
 class Part:
-    """What one task reads: a source shard, or a slice of a folder's files."""
+    """What one task reads: a source shard, or a slice of one."""
 
     format: str
     source: str
@@ -29,6 +32,12 @@ class Part:
     """32 hex digits that change when the bytes behind the part do."""
     nbytes: int
     files: tuple[str, ...] = ()
+    """Names in or beside the source: a folder's images in their order, then what tells of them."""
+    begin: int = 0
+    end: int = 0
+    """[begin, end) of the source's rows or bytes, if the part is a slice of them."""
+    classes: tuple[str, ...] = ()
+    """The class names of the whole source in the order of their numbers, where it has them."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,12 @@ def uid_of(meta: dict[str, Any], source: str, key: str) -> str:
     if isinstance(own, str) and _UID.fullmatch(own.lower()):
         return own.lower()
     return hashlib.sha256(f"{source}\n{key}".encode(errors="replace")).hexdigest()[:32]
+
+
+def caption_of(meta: dict[str, Any]) -> str:
+    """The caption in a record; a list or a number is none."""
+    told = (meta.get(name) for name in CAPTIONS)
+    return next((text.strip() for text in told if isinstance(text, str) and text.strip()), "")
 
 
 def clean_meta(meta: dict[str, Any]) -> str:

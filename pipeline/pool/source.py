@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 from pydantic import Field
 
 from pipeline.format import store
-from pipeline.pool import folder, webdataset
+from pipeline.pool import folder, imagenet, parquet, sidecar, webdataset
 from pipeline.pool.sample import Part, PoolImage
 from pipeline.settings import Settings
 
@@ -24,28 +24,45 @@ class Format(Protocol):
         """The image bytes of one of them."""
 
 
-FORMATS: dict[str, Format] = {"webdataset": webdataset, "folder": folder}
+FORMATS: dict[str, Format] = {
+    "webdataset": webdataset,
+    "parquet": parquet,
+    "folder": folder,
+    "imagenet": imagenet,
+}
 
 
 class SourceConfig(Settings):
     """One source of a pool."""
 
     url: str = Field(min_length=1)
-    """Where it lies: a path or fsspec URL, with `{00000..00999}` ranges and `*` globs for tars."""
+    """Where it lies: a path or fsspec URL. Tars and parquet files may be named by
+    `{00000..00999}` ranges and `*` globs."""
 
-    format: Literal["webdataset", "folder"] = "webdataset"
-    """`webdataset`: tars of key.jpg, key.txt, key.json. `folder`: images in class folders."""
+    format: Literal["webdataset", "parquet", "folder", "imagenet"] = "webdataset"
+    """`webdataset`: tars of key.jpg, key.txt, key.json, with img2dataset's sidecars. `parquet`:
+    image bytes and captions in columns. `folder`: images with .txt or metadata.jsonl captions, or
+    in class folders. `imagenet`: the ILSVRC2012 tars or class folders. See docs/sources.md."""
 
 
 def parts(sources: tuple[SourceConfig, ...]) -> list[Part]:
-    """All parts of all sources, in pool order. A part named twice is read once."""
+    """All parts of all sources, in pool order. A part named twice is read once.
+
+    Pool order is by source, then by the slice's place in it; the rows of a part follow in the
+    order in which `read` gives them. A row's number in the pool is its place in that order.
+    """
     found = {
         part.name: part for config in sources for part in FORMATS[config.format].parts(config.url)
     }
-    return sorted(found.values(), key=lambda part: (part.source, part.files[:1]))
+    return sorted(found.values(), key=lambda part: (part.source, part.begin, part.files[:1]))
 
 
 def read(part: Part, max_bytes: int) -> Iterator[PoolImage]:
     """The pool images of one part. Raises HeadraceError if the store fails."""
     with store.reading(part.source):
         yield from FORMATS[part.format].read(part, max_bytes)
+
+
+def counts(part: Part) -> dict[str, int]:
+    """What is known of a part beside its pool images, for reports: see `sidecar.counts`."""
+    return sidecar.counts(part) if part.format == "webdataset" else {}

@@ -1,28 +1,57 @@
 """WebDataset tars as img2dataset and DataComp write them: key.jpg, key.txt, key.json."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
 from pipeline.format import store
 from pipeline.format.tars import Damage, Member, Sample, scan
-from pipeline.pool.sample import MAX_TEXT_BYTES, Part, PoolImage, part_name, uid_of
+from pipeline.pool import sidecar
+from pipeline.pool.sample import (
+    MAX_TEXT_BYTES,
+    Part,
+    PoolImage,
+    caption_of,
+    part_name,
+    uid_of,
+)
 
 
 def parts(url: str) -> list[Part]:
-    """One part per tar that the URL pattern names."""
-    stats = [store.stat(shard) for shard in store.expand(url)]
-    return [Part("webdataset", s.url, part_name(s.url, s.nbytes, s.etag), s.nbytes) for s in stats]
+    """One part per tar that the URL pattern names, with the sidecars that lie beside it."""
+    names: dict[str, set[str]] = {}
+    found = []
+    for shard in store.expand(url):
+        folder = shard.rpartition("/")[0]
+        if folder not in names:
+            with store.reading(folder):
+                names[folder] = store.names(folder)
+        found.append(_part(shard, folder, sidecar.beside(shard, names[folder])))
+    return found
+
+
+def _part(shard: str, folder: str, sidecars: list[str]) -> Part:
+    stats = [store.stat(url) for url in (shard, *(store.join(folder, name) for name in sidecars))]
+    versions = [version for s in stats for version in (s.url, s.nbytes, s.etag)]
+    return Part("webdataset", shard, part_name(*versions), stats[0].nbytes, tuple(sidecars))
 
 
 def read(part: Part, max_bytes: int) -> Iterator[PoolImage]:
-    """Every sample of the tar in order; the unreadable rest of a damaged one is a row too."""
+    """Every sample of the tar in order; the unreadable rest of a damaged one is a row too.
+
+    What a sample's json member does not tell is taken from the sidecar.
+    """
+    yield from samples(part, max_bytes, sidecar.records(part))
+
+
+def samples(part: Part, max_bytes: int, told: Mapping[str, dict[str, Any]]) -> Iterator[PoolImage]:
+    """The same, of the bytes that the part names, with what is told of its keys."""
     with store.open_read(part.source) as file:
-        for found in scan(file):
+        for found in scan(file, part.begin, part.end or None):
             if isinstance(found, Damage):
                 yield _damaged(part, found)
             else:
-                yield _sample(part, found, file, max_bytes)
+                yield _sample(part, found, file, max_bytes, told.get(found.key, {}))
 
 
 def fetch(source: str, key: str, offset: int, nbytes: int) -> bytes:
@@ -35,16 +64,17 @@ def _damaged(part: Part, damage: Damage) -> PoolImage:
         source=part.source,
         key="",
         offset=damage.offset,
-        nbytes=part.nbytes - damage.offset,
+        nbytes=(part.end or part.nbytes) - damage.offset,
         uid=uid_of({}, part.source, f"@{damage.offset}"),
         error=f"archive_damaged: {damage.message}",
     )
 
 
-def _sample(part: Part, sample: Sample, file: IO[bytes], max_bytes: int) -> PoolImage:
-    meta = _meta(sample.members.get("json"), file)
-    told = meta.get("caption")
-    caption = _text(sample.members.get("txt"), file) or (told if isinstance(told, str) else "")
+def _sample(
+    part: Part, sample: Sample, file: IO[bytes], max_bytes: int, told: dict[str, Any]
+) -> PoolImage:
+    meta = told | _meta(sample.members.get("json"), file)
+    caption = _text(sample.members.get("txt"), file) or caption_of(meta)
     image, data, error = sample.image, b"", None
     if image is None:
         error = "no_image: the sample has only " + ", ".join(sorted(sample.members))

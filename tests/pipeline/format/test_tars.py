@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -131,6 +132,70 @@ def test_names_that_are_no_utf8_are_still_told_apart():
     assert keys(data) == ["\udcff", "\udcfe"]
 
 
+@pytest.mark.parametrize(
+    ("name", "key"), [("/etc/a.jpg", "/etc/a"), ("../../a.jpg", "../../a"), ("d//a.jpg", "d//a")]
+)
+def test_a_path_out_of_the_archive_is_only_a_key(name, key):
+    assert keys(tar_of({name: b"1"})) == [key]
+
+
+def test_a_nul_ends_a_plain_name_and_is_kept_in_a_pax_name():
+    plain = with_checksum(b"a\0b.jpg".ljust(100, b"\0") + member("x.jpg", b"1")[100:512])
+    record = b"17 path=c\0dd.jpg\n"
+    pax = member("x", record, type=tarfile.XHDTYPE) + member("x.jpg", b"2")
+    samples, damage = scanned(plain + b"1".ljust(512, b"\0") + pax + END)
+    assert damage is None
+    assert [(sample.key, *sample.members) for sample in samples] == [("a", ""), ("c\0dd", "jpg")]
+
+
+def test_members_under_global_and_odd_pax_headers_come_whole():
+    info = tarfile.TarInfo("a.jpg")
+    info.size, info.pax_headers = 3, {"comment": "x" * 2000, "mtime": "1.5", "SCHILY.xattr.a": "b"}
+    header = info.tobuf(tarfile.PAX_FORMAT)
+    everywhere = tarfile.TarInfo.create_pax_global_header({"comment": "made by hand"})
+    data = everywhere + header + b"one".ljust(512, b"\0") + member("a.txt", b"two") + END
+    (a,), damage = scanned(data)
+    assert damage is None
+    assert contents(a, data) == {"jpg": b"one", "txt": b"two"}
+
+
+def sparse(name: str, size: int, stored: bytes) -> bytes:
+    """A file with one hole after its data, as GNU tar stores it."""
+    header = bytearray(member(name, stored, type=tarfile.GNUTYPE_SPARSE)[:512])
+    header[257:265] = b"ustar  \0"
+    header[386:410] = b"%011o\0%011o\0" % (0, len(stored))
+    header[483:495] = b"%011o\0" % size
+    return with_checksum(bytes(header)) + stored.ljust(-(-len(stored) // 512) * 512, b"\0")
+
+
+def test_a_file_stored_with_holes_is_no_image_and_hides_nothing_after_it():
+    data = sparse("a.jpg", 5000, b"1" * 600) + member("a.txt", b"one") + REST + END
+    (a, b), damage = scanned(data)
+    assert damage is None
+    assert a.image is None
+    assert sorted(a.members) == ["jpg.sparse", "txt"]
+    assert contents(a, data)["jpg.sparse"][:600] == b"1" * 600
+    assert contents(b, data)["jpg"] == b"\xfe" * 100
+
+
+@pytest.mark.parametrize("tar_format", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_a_member_of_nine_gigabytes_is_found_with_what_follows_it(tmp_path, tar_format):
+    info = tarfile.TarInfo("a.jpg")
+    info.size = 9 << 30
+    header = info.tobuf(tar_format)
+    path = tmp_path / "0.tar"
+    with path.open("wb") as file:
+        file.write(header)
+        file.truncate(len(header) + info.size)  # a hole: it takes no room on the disk
+        file.seek(0, 2)
+        file.write(REST + END)
+    with path.open("rb") as file:
+        a, b = scan(file)
+        file.seek(b.members["jpg"].offset)
+        assert file.read(100) == b"\xfe" * 100
+    assert (a.members["jpg"].offset, a.members["jpg"].nbytes) == (len(header), 9 << 30)
+
+
 def test_an_empty_member_is_a_member():
     (a,), _ = scanned(tar_of({"a.jpg": b"", "a.txt": b""}))
     assert [one.nbytes for one in a.members.values()] == [0, 0]
@@ -176,10 +241,67 @@ def test_garbage_between_members_ends_the_archive_there():
     assert damage.offset == len(GOOD)
 
 
-def test_a_hole_of_zeros_between_members_is_damage_and_no_end():
-    samples, damage = scanned(GOOD + bytes(512) + REST + END)
+# Tars joined end to end
+
+
+@pytest.mark.parametrize("end", [bytes(512), END, bytes(10240), bytes((1 << 20) + 512)])
+def test_joined_tars_are_read_on_with_true_offsets(end):
+    data = GOOD + end + REST + end + GOOD + END
+    samples, damage = scanned(data)
+    assert damage is None
+    assert [sample.key for sample in samples] == ["a", "b", "a"]
+    assert [contents(one, data) for one in samples] == [
+        {"jpg": b"\xff" * 700, "txt": b"one", "json": b"{}"},
+        {"jpg": b"\xfe" * 100, "txt": b""},
+        {"jpg": b"\xff" * 700, "txt": b"one", "json": b"{}"},
+    ]
+
+
+def test_a_tar_joined_to_a_cut_one_is_lost_with_the_rest_of_it():
+    samples, damage = scanned(GOOD + END + REST[:700] + GOOD + END)
+    assert [(one.key, len(one.members)) for one in samples] == [("a", 3), ("b", 1)]
+    assert damage.offset == len(GOOD + END) + 512 + 512
+
+
+def test_a_joined_tar_that_is_cut_is_damaged_where_it_is():
+    samples, damage = scanned(GOOD + END + REST[:600])
     assert [sample.key for sample in samples] == ["a"]
-    assert damage == Damage(len(GOOD), "samples or garbage follow the end mark")
+    assert damage == Damage(len(GOOD + END), "the archive ends inside 'b.jpg'")
+    _, damage = scanned(GOOD + END + REST)
+    assert damage == Damage(len(GOOD + END + REST), "the archive ends without its end mark")
+
+
+@pytest.mark.parametrize("garbage", [b"x", b"\x55" * 512, b"<html>" * 500, bytes(300) + b"x" * 900])
+def test_garbage_after_the_end_mark_is_damage_where_it_begins(garbage):
+    samples, damage = scanned(GOOD + END + garbage + REST + END)
+    assert [sample.key for sample in samples] == ["a"]
+    assert damage == Damage(len(GOOD + END), "garbage follows the end mark")
+
+
+def test_a_thousand_joined_tars_are_read_on():
+    assert keys((GOOD + bytes(512) + REST + bytes(512)) * 500 + END) == ["a", "b"] * 500
+
+
+def test_a_tar_inside_a_file_is_read_by_its_place():
+    outer = member("n1.tar", GOOD + END) + member("n2.tar", REST + END) + END
+    (n1, n2), _ = scanned(outer)
+    for sample, key in ((n1, "a"), (n2, "b")):
+        tar = sample.members["tar"]
+        found = list(scan(io.BytesIO(outer), tar.offset, tar.offset + tar.nbytes))
+        assert [one.key for one in found] == [key]
+        assert contents(found[0], outer)["jpg"] in (b"\xff" * 700, b"\xfe" * 100)
+
+
+def test_a_tar_inside_a_file_never_reads_beyond_its_place():
+    outer = member("n1.tar", GOOD + REST[:600]) + member("n2.tar", REST + END) + END
+    a, damage = scan(io.BytesIO(outer), 512, 512 + len(GOOD) + 600)
+    assert (a.key, len(a.members)) == ("a", 3)
+    assert damage == Damage(512 + len(GOOD), "the archive ends inside 'b.jpg'")
+    (empty,) = scan(io.BytesIO(outer), 512, 512)
+    assert empty.offset == 512
+
+
+# Hostile archives
 
 
 @pytest.mark.parametrize("data", [b"", b"short", b"<html>" * 1000, b"PK\3\4" + bytes(5000)])
@@ -246,6 +368,16 @@ def test_the_scan_reads_headers_and_never_a_whole_member():
     assert file.largest <= 1 << 20
 
 
+def test_the_scan_of_many_members_keeps_none_of_them():
+    data = io.BytesIO(b"".join(member(f"{number}.jpg") for number in range(5000)) + END)
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in scan(data)) == 5000
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
+
+
 class Failing(io.BytesIO):
     """A store that breaks down after some reads."""
 
@@ -271,7 +403,7 @@ def test_every_cut_gives_the_members_before_it_and_one_damage():
         samples, damage = scanned(data[:cut])
         whole = sum(end <= cut for end in ends)
         assert sum(len(sample.members) for sample in samples) == whole, cut
-        assert damage.offset == ([*starts, 5120][whole]), cut
+        assert damage.offset == min([*starts, 5120][whole], cut), cut
 
 
 def test_no_flipped_bytes_make_the_scan_fail():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import tarfile
 
 import pyarrow.parquet as pq
 import pytest
@@ -10,7 +11,7 @@ from pipeline.format.errors import HeadraceError
 from pipeline.pool import source, webdataset
 from pipeline.pool.sample import MAX_TEXT_BYTES, PoolImage, part_name, uid_of
 from pipeline.pool.source import SourceConfig
-from tests.pipeline.making import END, member, png, tar_of, tar_part
+from tests.pipeline.making import END, member, png, tar_of, tar_part, with_checksum
 
 UID = "0123456789abcdef0123456789abcdef"
 
@@ -130,6 +131,71 @@ def test_a_sample_that_is_there_twice_is_two_rows(read):
     rows = read(data)
     assert [row.key for row in rows] == ["a", "a"]
     assert len({(row.source, row.key, row.offset) for row in rows}) == 2
+
+
+def test_a_damaged_end_is_never_a_row_of_less_than_no_bytes(read):
+    whole = tar_of({"a.jpg": b"1" * 600})
+    for cut in range(512, len(whole), 37):
+        assert all(row.nbytes >= 0 for row in read(whole[:cut])), cut
+
+
+def test_joined_tars_are_one_source_and_garbage_after_them_is_a_row(read):
+    one, two = tar_of({"a.jpg": b"1"}), tar_of({"b.jpg": b"2", "b.txt": b"two"})
+    a, b, rest = read(one + two + b"garbage")
+    assert [(row.image, row.caption, row.error) for row in (a, b)] == [
+        (b"1", "", None),
+        (b"2", "two", None),
+    ]
+    assert (rest.offset, rest.nbytes) == (len(one + two), 7)
+    assert rest.error == "archive_damaged: garbage follows the end mark"
+
+
+def test_a_member_of_five_gigabytes_is_a_row_of_its_true_size(tmp_path):
+    info = tarfile.TarInfo("a.jpg")
+    info.size = 5 << 30
+    path = tmp_path / "0.tar"
+    with path.open("wb") as file:
+        file.write(info.tobuf())
+        file.truncate(512 + info.size)  # a hole: it takes no room on the disk
+        file.seek(0, os.SEEK_END)
+        file.write(tar_of({"a.json": b"{}", "b.jpg": b"1"}))
+    (part,) = webdataset.parts(str(path))
+    a, b = source.read(part, 1000)
+    assert (a.error, a.nbytes) == (f"too_many_bytes: {5 << 30} is over 1000", 5 << 30)
+    assert (b.image, b.offset) == (b"1", 512 + (5 << 30) + 2 * 512 + 512)
+
+
+def test_json_and_text_of_five_gigabytes_are_as_good_as_absent(tmp_path):
+    path = tmp_path / "0.tar"
+    with path.open("wb") as file:
+        file.write(member("a.jpg", b"1"))
+        for name in ("a.json", "a.txt"):
+            info = tarfile.TarInfo(name)
+            info.size = 5 << 30
+            file.write(info.tobuf())
+            file.truncate(file.tell() + info.size)
+            file.seek(0, os.SEEK_END)
+        file.write(END)
+    (part,) = webdataset.parts(str(path))
+    (row,) = source.read(part, 1000)
+    assert (row.image, row.meta, len(row.caption), row.error) == (b"1", {}, MAX_TEXT_BYTES, None)
+
+
+@pytest.mark.parametrize(
+    "name", ["/etc/passwd.jpg", "../../x.jpg", "a\x01\x1b[31m.jpg", "é" * 90 + ".jpg"]
+)
+def test_a_name_of_any_kind_is_only_a_key(read, name):
+    (row,) = read({name: b"1"})
+    assert (row.key, row.error) == (name.removesuffix(".jpg"), None)
+
+
+def test_a_file_stored_with_holes_is_a_row_that_says_so(read):
+    header = bytearray(member("a.jpg", b"1" * 512, type=tarfile.GNUTYPE_SPARSE)[:512])
+    header[386:410] = b"%011o\0%011o\0" % (0, 512)
+    header[483:495] = b"%011o\0" % 9999
+    a, b = read(with_checksum(bytes(header)) + b"1" * 512 + member("b.jpg", b"2") + END)
+    assert a.error == "no_image: the sample has only jpg.sparse"
+    assert (b.image, b.error) == (b"2", None)
 
 
 # uids

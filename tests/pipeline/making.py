@@ -1,5 +1,6 @@
 """Small pictures, tars and ledger rows, made by key so that every run sees the same ones."""
 
+import hashlib
 import io
 import tarfile
 from pathlib import Path
@@ -59,12 +60,16 @@ def tar_part(path: Path, data: bytes | dict[str, bytes]) -> Part:
     return parts(str(path))[0]
 
 
-def rows(*changes: dict[str, Any]) -> pa.Table:
-    """Ledger rows as decide wants them; a row is a good 100 x 100 picture but for its changes."""
-    fields = [ledger.IMAGE_SCHEMA.field(name) for name in ledger.NARROW]
-    schema = pa.schema(
-        [*fields, pa.field("generation", pa.int32()), pa.field("clip_score", pa.float32())]
-    )
+def rows(*changes: dict[str, Any], **columns: pa.DataType) -> pa.Table:
+    """Ledger rows as decide wants them; a row is a good 100 x 100 picture but for its changes.
+
+    They have the whole image family, `generation` and `clip_score`; `columns` adds others by
+    name, as a model's family does.
+    """
+    extra = {"generation": pa.int32(), "clip_score": pa.float32()} | columns
+    schema = pa.schema([*ledger.IMAGE_SCHEMA, *map(pa.field, extra, extra.values())])
+    unknown = {name for change in changes for name in change} - set(schema.names)
+    assert not unknown, f"no such columns: {unknown}"
     return pa.Table.from_pylist([_row(n, change) for n, change in enumerate(changes)], schema)
 
 
@@ -78,11 +83,27 @@ def _row(number: int, changes: dict[str, Any]) -> dict[str, Any]:
         "error": None,
         "sha256": f"{number:064x}",
         "format": "PNG",
+        "mode": "RGB",
+        "frames": 1,
+        "orientation": 1,
         "width": 100,
         "height": 100,
+        "caption": "five words that say little",
         "caption_words": 5,
-        "caption_characters": 30,
+        "caption_characters": 26,
+        "language": "en",
+        "language_score": 0.9,
         "generation": 0,
         "clip_score": 0.5,
     }
     return facts | changes
+
+
+def phashes(upright: bytes, *turned: bytes) -> bytes:
+    """The ledger's eight hashes of a picture: as it is, then turned and flipped.
+
+    Those that are not given are random bits of their own, near nothing: a picture without
+    symmetry. `phashes(*[code] * 8)` is one that looks the same from all sides.
+    """
+    made = [hashlib.sha256(upright + bytes([turn])).digest() for turn in range(1, 8)]
+    return b"".join([upright, *turned, *made[len(turned) :]])

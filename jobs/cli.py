@@ -38,6 +38,31 @@ def doctor() -> None:
 
 
 @app.command()
+def fetch(
+    config: Config,
+    workers: Workers = None,
+    retry_failed: Annotated[
+        bool, typer.Option(help="Fetch the failed rows of the shards that are done once more.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option(help="List the shards to do, and do nothing.")] = False,
+) -> None:
+    """Downloads a list of URLs and captions into a pool of tars. Resumable."""
+    from jobs import fetch
+    from jobs.config import load
+    from pipeline.fetch.config import FetchConfig
+
+    checked = load(config, FetchConfig)
+    if dry_run:
+        fetch.dry_run(checked, retry_failed)
+        return
+    totals = fetch.run(checked, workers, retry_failed)
+    _print_counts({"ok": totals.ok} | totals.failed, "rows", first="ok")
+    if totals.undone:
+        typer.echo(f"{totals.undone} slices of the list have no shard yet: run it without options")
+    typer.echo(checked.pool_url)
+
+
+@app.command()
 def measure(config: Config, workers: Workers = None) -> None:
     """Reads every pool image once and records its facts in the ledger. Resumable."""
     from jobs import measure
@@ -47,15 +72,32 @@ def measure(config: Config, workers: Workers = None) -> None:
 
 
 @app.command()
-def decide(config: Config) -> None:
+def decide(config: Config, workers: Workers = None) -> None:
     """Gives every measured image a verdict with its reason, and prints the counts."""
     from jobs import decide, measure
     from jobs.config import CurateConfig, load
 
     checked = load(config, CurateConfig)
-    decision = decide.run(checked, measure.inputs(checked))
-    _print_counts(decision.plan.counts)
+    decision = decide.run(checked, measure.inputs(checked), workers)
+    _print_counts(decision.counts)
     typer.echo(f"snapshot id {decision.id} (not written yet: `headrace write {config}`)")
+
+
+@app.command()
+def plan(
+    compare: Annotated[
+        tuple[str, str],
+        typer.Option(metavar="A B", help="Two config files, or snapshots, of one pool."),
+    ],
+    sheet: Annotated[
+        str | None, typer.Option(help="Write a page of the images that enter and leave.")
+    ] = None,
+    workers: Workers = None,
+) -> None:
+    """Shows what a change of config would do, before anything is written."""
+    from jobs import compare as comparing
+
+    typer.echo("\n".join(comparing.lines(comparing.run(*compare, sheet, workers))))
 
 
 @app.command()
@@ -66,7 +108,8 @@ def write(config: Config, workers: Workers = None) -> None:
 
     checked = load(config, CurateConfig)
     found = measure.inputs(checked)
-    typer.echo(write.run(checked, found, decide.run(checked, found), workers).url)
+    decision = decide.run(checked, found, workers)
+    typer.echo(write.run(checked, found, decision, workers).url)
 
 
 @app.command()
@@ -91,7 +134,7 @@ def curate(
 @app.command()
 def why(
     dataset: Dataset,
-    key: Annotated[str, typer.Argument(help="A uid, a key, or source#key of a pool image.")],
+    key: Annotated[str, typer.Argument(help="A uid, a key, source#key, or a local image file.")],
 ) -> None:
     """Tells the whole story of a pool image: what was measured, and why it was kept or dropped."""
     from jobs import why
@@ -164,11 +207,11 @@ def demo(
     demo.run(work)
 
 
-def _print_counts(counts: dict[str, int]) -> None:
+def _print_counts(counts: dict[str, int], what: str = "pool images", first: str = "kept") -> None:
     total = sum(counts.values())
-    for reason, count in sorted(counts.items(), key=lambda item: (item[0] != "kept", -item[1])):
+    for reason, count in sorted(counts.items(), key=lambda item: (item[0] != first, -item[1])):
         typer.echo(f"{reason:20} {count:>9,}  {count / max(total, 1):6.1%}")
-    typer.echo(f"{'pool images':20} {total:>9,}")
+    typer.echo(f"{what:20} {total:>9,}")
 
 
 def main() -> None:

@@ -1,22 +1,30 @@
 """Config files: YAML in, checked whole before any work begins."""
 
 import difflib
+import re
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
+from pipeline import ledger
+from pipeline.decide.config import DecideConfig
+from pipeline.decide.decide import columns as decide_columns
 from pipeline.decide.layout import WriteConfig
-from pipeline.decide.plan import DecideConfig
 from pipeline.format import store
 from pipeline.format.errors import HeadraceError
 from pipeline.measure.clip import ClipConfig
 from pipeline.measure.image import ImageConfig
+from pipeline.measure.models.config import ModelConfig, schema
 from pipeline.pool.source import SourceConfig
 from pipeline.settings import Settings
+from pipeline.write.alter import columns as alter_columns
 
 Model = TypeVar("Model", bound=BaseModel)
+
+
+_TAKEN = {"image", "clip", *ledger.IMAGE_SCHEMA.names, *ledger.CLIP_SCHEMA.names}
 
 
 class MeasureConfig(Settings):
@@ -27,6 +35,17 @@ class MeasureConfig(Settings):
 
     clip: ClipConfig | None = None
     """An image-text score and embedding, if a model is named."""
+
+    models: dict[str, ModelConfig] = {}
+    """Further models, each under a name of your choice that its ledger columns begin with."""
+
+    @field_validator("models")
+    @classmethod
+    def _names_are_free(cls, found: dict[str, ModelConfig]) -> dict[str, ModelConfig]:
+        for name in found:
+            if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in _TAKEN:
+                raise ValueError(f"{name!r}: a model's name is a lower-case word of its own")
+        return found
 
 
 class CurateConfig(Settings):
@@ -48,9 +67,15 @@ class CurateConfig(Settings):
     """The shape of the shards."""
 
     @model_validator(mode="after")
-    def _a_cut_needs_a_score(self) -> "CurateConfig":
-        if self.decide.cut and not self.measure.clip:
-            raise ValueError("decide.cut needs scores: name a model under measure.clip")
+    def _what_decides_is_measured(self) -> "CurateConfig":
+        known = {*ledger.IMAGE_SCHEMA.names}
+        if self.measure.clip:
+            known |= {*ledger.CLIP_SCHEMA.names}
+        for name, model in self.measure.models.items():
+            known |= {*schema(name, model).names}
+        wanted = decide_columns(self.decide) | alter_columns(self.write.alter)
+        for column in sorted(wanted - known):
+            raise ValueError(_not_measured(column, known))
         return self
 
     @property
@@ -92,6 +117,14 @@ class MixConfig(Settings):
         if len(set(names)) < len(names):
             raise ValueError(f"two sources have the same name: {names}")
         return self
+
+
+def _not_measured(column: str, known: set[str]) -> str:
+    if column.startswith("clip_"):
+        return f"{column} is wanted, and no model is named under measure.clip"
+    near = difflib.get_close_matches(column, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else "name the model that gives it"
+    return f"{column} is wanted, and nothing under measure gives it; {hint}"
 
 
 def load(path: str, model: type[Model]) -> Model:

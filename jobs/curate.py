@@ -23,7 +23,7 @@ def run(config: CurateConfig, workers: int | None = None) -> Snapshot:
         with _timed(seconds, "measure"):
             found = measure.run(config, workers)
         with _timed(seconds, "decide"):
-            decision = decide.run(config, found)
+            decision = decide.run(config, found, workers)
         with _timed(seconds, "write"):
             snapshot = write.run(config, found, decision, workers)
     _record(snapshot, started, seconds)

@@ -1,57 +1,120 @@
 """`headrace decide`: one verdict per pool image, from the ledger alone."""
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from itertools import repeat
+from typing import Any
 
-import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from jobs import cluster
 from jobs.config import CurateConfig
+from jobs.console import console
+from jobs.engine import OnRay
 from jobs.measure import Inputs
-from pipeline import ledger
-from pipeline.decide.plan import Plan, decide
+from pipeline import ledger, plan
+from pipeline.decide.decide import Decided, decide
+from pipeline.decide.engine import Engine, Local
+from pipeline.decide.judge import columns, digests, prepare
+from pipeline.decide.layout import Span
+from pipeline.decide.pool import Pool
 from pipeline.format import store
 from pipeline.format.snapshot import parquet_bytes, snapshot_id
+from pipeline.pool import source
 from pipeline.pool.sample import Part
+
+IN_PROCESS_ROWS = 50_000
+"""Pools up to here are decided in this process, in a few seconds; larger ones on Ray."""
+
+LISTINGS_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
 class Decision:
-    """A plan and the snapshot id that it determines."""
+    """What was decided, and the snapshot id that it determines. The plan lies under that id."""
 
-    plan: Plan
     id: str
+    identity: dict[str, Any]
+    """What the snapshot's content depends on, beside the plan."""
+    sha256: str
+    counts: dict[str, int]
+    spans: list[Span | None]
+    not_downloaded: int
+    """Rows of sidecars that never had an image: they are no part of the pool."""
 
 
-def run(config: CurateConfig, found: Inputs) -> Decision:
+def run(config: CurateConfig, found: Inputs, workers: int | None = None) -> Decision:
     """Decides, and keeps the plan and the list of sources under the snapshot's id."""
-    columns = [*ledger.NARROW, "caption_words", "caption_characters", "clip_score"]
-    rows = ledger.read(config.dataset_url, found.families, _names(found.parts), columns)
-    rows = rows.append_column("generation", pa.array(np.zeros(rows.num_rows, np.int32)))
-    plan = decide(rows, _references(config, found), config.decide, config.write)
-    decision = Decision(plan, snapshot_id(config.identity, plan.sha256, None))
-    folder = store.join(config.dataset_url, "snapshots", decision.id)
-    store.publish(store.join(folder, "plan.parquet"), parquet_bytes(plan.table))
-    store.publish(store.join(folder, "sources.parquet"), parquet_bytes(_sources(found.parts)))
-    return decision
+    pool = pool_of(config, found)
+    identity = config.identity | {"files": digests(config.decide)}
+    with engine_for(pool, workers) as engine:
+        decided = verdicts(engine, config, found, pool)
+        name = snapshot_id(identity, decided.sha256, None)
+        folder = store.join(config.dataset_url, "snapshots", name)
+        sources = sources_of(found.parts, pool)
+        store.publish(plan.sources_url(folder), parquet_bytes(sources))
+        numbers = range(len(pool.parts))
+        for done in engine.map(plan.write_part, repeat(folder), numbers, decided.tables):
+            engine.get(done)
+    if config.decide.select:
+        told = ", ".join(f"{count:,} {what}" for what, count in decided.selected.items())
+        console.print(f"decide: entries of {config.decide.select.uids}: {told}")
+    lost = pc.sum(sources["not_downloaded"]).as_py() or 0
+    return Decision(name, identity, decided.sha256, decided.counts, decided.spans, lost)
 
 
-def _references(config: CurateConfig, found: Inputs) -> pa.Table:
-    image = {"image": found.families["image"]}
-    names = _names(found.references)
-    return ledger.read(config.dataset_url, image, names, ledger.NARROW)
+def verdicts(engine: Engine, config: CurateConfig, found: Inputs, pool: Pool) -> Decided:
+    """The verdicts on a pool; nothing is written."""
+    prepared = prepare(config.decide, _references(config, found))
+    return decide(engine, pool, prepared, config.decide, config.write)
 
 
-def _names(parts: list[Part]) -> list[str]:
-    return [part.name for part in parts]
+@contextmanager
+def engine_for(pool: Pool, workers: int | None = None) -> Iterator[Engine]:
+    """This process for a small pool, Ray for a large one."""
+    if sum(pool.rows) <= IN_PROCESS_ROWS:
+        yield Local()
+        return
+    with cluster.session(workers):
+        yield OnRay()
 
 
-def _sources(parts: list[Part]) -> pa.Table:
-    return pa.table(
-        {
-            "source": [part.source for part in parts],
-            "format": [part.format for part in parts],
-            "part": _names(parts),
-            "nbytes": pa.array([part.nbytes for part in parts], pa.int64()),
-            "generation": pa.array([0] * len(parts), pa.int32()),
-        }
-    )
+def pool_of(config: CurateConfig, found: Inputs) -> Pool:
+    """The measured pool. Raises HeadraceError if a part is not in the ledger yet."""
+    names = tuple(part.name for part in found.parts)
+    count = partial(ledger.count_part, config.dataset_url, "image", found.families["image"])
+    with ThreadPoolExecutor(LISTINGS_AT_ONCE) as threads:
+        rows = tuple(threads.map(count, names))
+    load = partial(ledger.read_part, config.dataset_url, found.families)
+    return Pool(names, (0,) * len(names), rows, load)
+
+
+def _references(config: CurateConfig, found: Inputs) -> pa.Table | None:
+    """The facts of the evaluation images that the pool is checked against."""
+    if not config.decide.decontaminate:
+        return None
+    wanted = columns(config.decide) | {"source", "key"}
+    families = found.reference_families
+    read = partial(ledger.read_part, config.dataset_url, families, columns=wanted)
+    return pa.concat_tables([read(part.name) for part in found.references])
+
+
+def sources_of(parts: list[Part], pool: Pool) -> pa.Table:
+    """The list of parts that a snapshot keeps beside its plan, SOURCES_SCHEMA."""
+    with ThreadPoolExecutor(LISTINGS_AT_ONCE) as threads:
+        not_downloaded = [c.get("not_downloaded", 0) for c in threads.map(source.counts, parts)]
+    columns = {
+        "source": [part.source for part in parts],
+        "format": [part.format for part in parts],
+        "part": list(pool.parts),
+        "nbytes": [part.nbytes for part in parts],
+        "generation": list(pool.generations),
+        "first_row": pool.bounds[:-1],
+        "rows": list(pool.rows),
+        "not_downloaded": not_downloaded,
+    }
+    return pa.table(columns, schema=plan.SOURCES_SCHEMA)

@@ -150,7 +150,7 @@ def _curations(folder: Path) -> dict[str, Any]:
             "decide": {
                 "rules": {"min_side": 24, "max_aspect": 4, "min_caption_words": 1},
                 "decontaminate": {"against": [target("val")]},
-                "cut": {"top_fraction": 0.5},
+                "cuts": [{"top_fraction": 0.5}],
                 "duplicates": {"radius": 31},
             },
         },

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from rich.table import Table
 
 from jobs.console import console
 from jobs.filter import auc
-from pipeline import ledger
+from pipeline import ledger, plan
 from pipeline.decide.verdict import Reason
-from pipeline.format import store
 from pipeline.format.snapshot import Snapshot, read_parquet
 from trainer import metrics
 
@@ -61,12 +61,16 @@ def score(snapshot: Snapshot, truth: Path) -> Card:
 
 def _joined(snapshot: Snapshot, truth: Path) -> list[Row]:
     """Truth, verdict and score of every pool row, matched by shard and place."""
-    verdicts = read_parquet(store.join(snapshot.url, "plan.parquet")).to_pylist()
-    parts = read_parquet(store.join(snapshot.url, "sources.parquet"))["part"].to_pylist()
-    columns = ["source", "key", "offset", "clip_score"]
-    facts = ledger.read(snapshot.dataset, snapshot.ledger, parts, columns).to_pylist()
-    scores = {_place(fact): fact["clip_score"] for fact in facts}
-    by_place = {_place(row): row | {"clip_score": scores[_place(row)]} for row in verdicts}
+    verdicts = plan.read(snapshot.url).to_pylist()
+    parts = plan.read_sources(snapshot.url)["part"].to_pylist()
+    facts = [
+        ledger.read_part(snapshot.dataset, snapshot.ledger, part, ["clip_score"]) for part in parts
+    ]
+    scores = pa.concat_tables(facts)["clip_score"].to_pylist()
+    by_place = {
+        _place(row): row | {"clip_score": score}
+        for row, score in zip(verdicts, scores, strict=True)
+    }
     injected = read_parquet(str(truth)).to_pylist()
     return [row | by_place[_truth_place(row)] for row in injected]
 

@@ -1,9 +1,9 @@
 """`headrace write`: kept images to shards, then one atomic step makes them a snapshot."""
 
+from collections import defaultdict
+from functools import partial
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
 import ray
 
 from jobs import cluster
@@ -11,10 +11,13 @@ from jobs.config import CurateConfig
 from jobs.console import progress
 from jobs.decide import Decision
 from jobs.measure import Inputs
-from pipeline import ledger
+from pipeline.decide.layout import Span
 from pipeline.format.snapshot import Shard, Snapshot, latest
 from pipeline.write.publish import library_versions, publish
-from pipeline.write.shards import WRITE_COLUMNS, write_shard
+from pipeline.write.rows import Kept, kept_rows
+from pipeline.write.alter import AlterConfig
+from pipeline.write.alter import columns as alter_columns
+from pipeline.write.shards import WRITE_COLUMNS, shard_path, write_shard
 
 
 def run(
@@ -27,9 +30,10 @@ def run(
         dataset=config.dataset_url,
         id=decision.id,
         parent=None,
-        config=config.identity,
-        plan_sha256=decision.plan.sha256,
-        counts=decision.plan.counts,
+        config=decision.identity,
+        plan_sha256=decision.sha256,
+        counts=decision.counts,
+        not_downloaded=decision.not_downloaded,
         shards=tuple(shards),
         ledger=found.families,
         libraries=library_versions(),
@@ -41,34 +45,39 @@ def run(
 def _write_shards(
     config: CurateConfig, found: Inputs, decision: Decision, workers: int | None
 ) -> list[Shard]:
-    rows = kept_rows(config, found, decision.plan.table)
     formats = {part.source: part.format for part in found.parts}
-    numbers = sorted(set(rows["shard"].to_pylist()))
+    kept = Kept(config.dataset_url, decision.id, found.families)
+    holders = parts_of_shards(decision.spans)
 
     def submit(number: int) -> Any:
-        mine = rows.filter(pc.equal(rows["shard"], number)).sort_by("position")
-        return _shard_task.remote(config.dataset_url, decision.id, number, mine, formats)
+        parts = [(part, found.parts[part].name) for part in holders[number]]
+        return _shard_task.remote(kept, number, parts, formats, config.write.alter)
 
     shards = []
-    with cluster.session(workers), progress("write shards", len(numbers), "shards") as advance:
-        for shard in cluster.run(numbers, submit, in_flight=2 * cluster.cpus()):
+    with cluster.session(workers), progress("write shards", len(holders), "shards") as advance:
+        for shard in cluster.run(sorted(holders), submit, in_flight=2 * cluster.cpus()):
             shards.append(shard)
             advance(1)
     return sorted(shards, key=lambda shard: shard.path)
 
 
+def parts_of_shards(spans: list[Span | None]) -> dict[int, list[int]]:
+    """Shard → the parts whose kept rows it holds, in pool order."""
+    holders = defaultdict(list)
+    for part, span in enumerate(spans):
+        for shard in range(span.first, span.last + 1) if span else ():
+            holders[shard].append(part)
+    return dict(holders)
+
+
 @ray.remote(max_retries=3)
 def _shard_task(
-    dataset: str, snapshot: str, number: int, rows: pa.Table, formats: dict[str, str]
+    kept: Kept,
+    number: int,
+    parts: list[tuple[int, str]],
+    formats: dict[str, str],
+    alter: AlterConfig,
 ) -> Shard:
-    return write_shard(dataset, snapshot, number, rows, formats)
-
-
-def kept_rows(config: CurateConfig, found: Inputs, plan: pa.Table) -> pa.Table:
-    """The kept rows of a plan beside the facts that writing them needs."""
-    names = [part.name for part in found.parts]
-    image = {"image": found.families["image"]}
-    facts = ledger.read(config.dataset_url, image, names, WRITE_COLUMNS)
-    where = ["source", "key", "offset"]
-    kept = plan.filter(plan["keep"]).select([*where, "shard", "position", "shard_key"])
-    return kept.join(facts, where, join_type="inner")
+    columns = {*WRITE_COLUMNS, *alter_columns(alter)}
+    rows = partial(kept_rows, kept, number, parts, columns)
+    return write_shard(kept.dataset, shard_path(kept.snapshot, number), rows, formats, alter)

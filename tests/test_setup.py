@@ -21,7 +21,11 @@ PINNED = {canonicalize_name(name): version for name, version in PINS.items()}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DIRECT = [
     Requirement(line)
-    for line in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]
+    for lines in (
+        PROJECT["dependencies"],
+        *(PROJECT["optional-dependencies"][extra] for extra in ("dev", "safety", "imagenet")),
+    )
+    for line in lines
     if not line.startswith("headrace")
 ]
 SCRIPTS = [*sorted((ROOT / "scripts").glob("*.sh")), ROOT / ".ci" / "run"]

@@ -1,13 +1,31 @@
 """Decontamination: drop what also lies in an evaluation set."""
 
+from dataclasses import dataclass
+
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from pydantic import Field
 
-from pipeline.decide.near import PDQ_RADIUS, hashed_rows, hashes, near_pairs
+from pipeline.decide.clusters import Matrix, matrix
+from pipeline.decide.near import MIN_QUALITY, PDQ_RADIUS, Index
 from pipeline.decide.verdict import Reason, Verdicts
 from pipeline.pool.source import SourceConfig
 from pipeline.settings import Settings
+
+AT_ONCE = 1 << 24
+"""Cosines that are held at once: 64 MB."""
+
+
+class EmbeddingMatch(Settings):
+    """Equal content by a copy-detection model."""
+
+    model: str = Field(default="clip", min_length=1)
+    """Whose embeddings: `clip`, or the name of a model that gives some."""
+
+    cosine: float = Field(default=0.604169, gt=0, lt=1)
+    """Above which cosine an image counts as a copy of an evaluation image. The default is
+    DataComp's, for the descriptor that won ISC-2021 (section 3.2); other models need their own."""
 
 
 class DecontaminateConfig(Settings):
@@ -16,25 +34,122 @@ class DecontaminateConfig(Settings):
     against: tuple[SourceConfig, ...] = Field(min_length=1)
     """Where the evaluation images lie; they are measured like the pool, but never kept."""
 
-    radius: int = Field(default=PDQ_RADIUS, ge=0, le=255)
-    """Largest number of differing bits, of 256, that counts as the same picture."""
+    radius: int | None = Field(default=PDQ_RADIUS, ge=0, le=255)
+    """Largest number of differing bits, of 256, that counts as the same picture, turned or
+    flipped; null compares no looks."""
+
+    embedding: EmbeddingMatch | None = None
+    """Compare embeddings, too."""
+
+
+@dataclass(frozen=True)
+class References:
+    """The evaluation images, made ready to be compared with."""
+
+    names: list[str]
+    by_bytes: dict[str, int]
+    hashed: npt.NDArray[np.int64]
+    """Which of them have a hash of the quality to be compared, (n,)."""
+    hashes: npt.NDArray[np.uint8]
+    """Theirs, upright, (n, 32)."""
+    embedded: npt.NDArray[np.int64]
+    embeddings: Matrix
+    """Of unit length, (m, d)."""
+
+
+def columns(config: DecontaminateConfig) -> set[str]:
+    """Ledger columns that the rule reads, of the pool and of the evaluation sets."""
+    looks = set() if config.radius is None else {"phashes", "phash_quality"}
+    return {"sha256"} | looks | ({embedding_of(config)} if config.embedding else set())
+
+
+def embedding_of(config: DecontaminateConfig) -> str:
+    """The ledger column of the embeddings that are compared."""
+    assert config.embedding
+    return f"{config.embedding.model}_embedding"
+
+
+def references(rows: pa.Table, config: DecontaminateConfig) -> References:
+    """Gathers the facts of the evaluation images: `columns`, `source` and `key`."""
+    places = zip(rows["source"].to_pylist(), rows["key"].to_pylist(), strict=True)
+    digests = rows["sha256"].to_pylist()
+    hashed, hashes = _hashes(rows, config)
+    embedded, embeddings = _embeddings(rows, config)
+    return References(
+        names=[f"{source}#{key}" for source, key in places],
+        by_bytes={digest: row for row, digest in reversed([*enumerate(digests)]) if digest},
+        hashed=hashed,
+        hashes=np.ascontiguousarray(hashes[:, 0]),
+        embedded=embedded,
+        embeddings=embeddings,
+    )
 
 
 def drop_contaminated(
-    verdicts: Verdicts, rows: pa.Table, references: pa.Table, config: DecontaminateConfig
+    verdicts: Verdicts, rows: pa.Table, against: References, config: DecontaminateConfig
 ) -> None:
-    """Drops rows whose bytes or perceptual hash are those of an evaluation image, and names it."""
-    sources, keys = references["source"].to_pylist(), references["key"].to_pylist()
-    names = [f"{source}#{key}" for source, key in zip(sources, keys, strict=True)]
-    by_bytes = dict(zip(references["sha256"].to_pylist(), names, strict=True))
-    shas = rows["sha256"].to_pylist()
-    same = np.array([sha is not None and sha in by_bytes for sha in shas], bool)
-    verdicts.drop(same, Reason.CONTAMINATED, lambda row: f"same bytes as {by_bytes[shas[row]]}")
-    nearest: dict[int, tuple[int, str]] = {}
-    pool, others = hashed_rows(rows), hashed_rows(references)
-    pairs = near_pairs(hashes(rows, pool), hashes(references, others), config.radius)
-    for i, j, bits in pairs:
-        row = int(pool[i])
-        nearest[row] = min(nearest.get(row, (256, "")), (bits, names[others[j]]))
-    near = np.isin(np.arange(rows.num_rows), list(nearest))
-    verdicts.drop(near, Reason.CONTAMINATED, lambda row: "{} bits from {}".format(*nearest[row]))
+    """Drops rows with the bytes, the look or the content of an evaluation image, and names it."""
+    same = {
+        row: f"same bytes as {against.names[against.by_bytes[digest]]}"
+        for row, digest in enumerate(rows["sha256"].to_pylist())
+        if digest in against.by_bytes
+    }
+    for found in (same, _alike(rows, against, config), _copies(rows, against, config)):
+        mask = np.zeros(rows.num_rows, bool)
+        mask[list(found)] = True
+        verdicts.drop(mask, Reason.CONTAMINATED, found.__getitem__)
+
+
+def _alike(rows: pa.Table, against: References, config: DecontaminateConfig) -> dict[int, str]:
+    """For each row that looks like an evaluation image, the nearest one."""
+    if config.radius is None or not len(against.hashes):
+        return {}
+    hashed, hashes = _hashes(rows, config)
+    i, j, bits = Index(against.hashes).search(hashes, config.radius)
+    found: dict[int, str] = {}
+    for at in np.lexsort((j, bits, i)).tolist():
+        words = f"{bits[at]} bits of 256 from {against.names[against.hashed[j[at]]]}"
+        found.setdefault(int(hashed[i[at]]), words)
+    return found
+
+
+def _copies(rows: pa.Table, against: References, config: DecontaminateConfig) -> dict[int, str]:
+    """For each row whose embedding is close to an evaluation image's, the closest one."""
+    if config.embedding is None or not len(against.embeddings):
+        return {}
+    embedded, embeddings = _embeddings(rows, config)
+    found, step = {}, max(1, AT_ONCE // len(against.embeddings))
+    for begin in range(0, len(embeddings), step):
+        cosines = embeddings[begin : begin + step] @ against.embeddings.T
+        best = cosines.argmax(axis=1)
+        for at in np.flatnonzero(cosines.max(axis=1) > config.embedding.cosine).tolist():
+            name = against.names[against.embedded[best[at]]]
+            words = (
+                f"cosine {cosines[at, best[at]]:.4f}, over {config.embedding.cosine:g}, to {name}"
+            )
+            found[int(embedded[begin + at])] = words
+    return found
+
+
+def _hashes(
+    rows: pa.Table, config: DecontaminateConfig
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
+    """Rows whose hash has the quality to be compared (n,), and their eight hashes (n, 8, 32)."""
+    if config.radius is None:
+        return np.zeros(0, np.int64), np.zeros((0, 8, 32), np.uint8)
+    good = np.flatnonzero(rows["phash_quality"].fill_null(-1).to_numpy() >= MIN_QUALITY)
+    joined = b"".join(rows["phashes"].take(pa.array(good)).to_pylist())
+    return good, np.frombuffer(joined, np.uint8).reshape(-1, 8, 32)
+
+
+def _embeddings(
+    rows: pa.Table, config: DecontaminateConfig
+) -> tuple[npt.NDArray[np.int64], Matrix]:
+    """Rows that have an embedding (n,), and the embeddings (n, d)."""
+    if config.embedding is None:
+        return np.zeros(0, np.int64), np.zeros((0, 0), np.float32)
+    column = rows[embedding_of(config)]
+    known = np.flatnonzero(column.is_valid().to_numpy())
+    if not len(known):
+        return known, np.zeros((0, 0), np.float32)
+    return known, matrix(column.take(pa.array(known)))

@@ -1,80 +1,91 @@
-"""Duplicates, resolved greedily in keeper order.
+"""Copies of one image: equal bytes, the same look, the same content.
 
-A row falls if and only if an earlier *kept* row has its bytes or lies within the radius. So every
-duplicate is close to the keeper that it names, nothing chains, and a new image can never change
-an old verdict.
+Equal images are found first (`same.py`). The look is a perceptual hash (`looks.py`), the content an
+embedding (`contents.py`). Only close pairs are brought to one process, and resolved greedily
+(`greedy.py`). What equalled an image that falls here falls with it, to the same keeper.
 """
 
-from collections import defaultdict
-from collections.abc import Callable
+from itertools import repeat
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field
 
-from pipeline.decide.near import PDQ_RADIUS, hashed_rows, hashes, near_pairs
-from pipeline.decide.verdict import Mask, Reason, Verdicts
+from pipeline.decide import contents, looks, same, semantic
+from pipeline.decide.engine import Engine, Handle
+from pipeline.decide.greedy import Numbers, resolve, together
+from pipeline.decide.near import PDQ_RADIUS
+from pipeline.decide.pool import Pool
+from pipeline.decide.semantic import SemanticConfig
+from pipeline.decide.verdict import Reason, replaced
 from pipeline.settings import Settings
+
+KINDS = {
+    looks.KIND: (Reason.NEAR_DUPLICATE, lambda bits: f"{bits:.0f} bits of 256 differ"),
+    contents.KIND: (Reason.SEMANTIC_DUPLICATE, lambda angle: f"cosine {1 - angle:.4f}"),
+}
+"""What a kind of closeness is called in the plan, the closest first."""
 
 
 class DuplicatesConfig(Settings):
     """Which images count as one."""
 
     radius: int | None = Field(default=PDQ_RADIUS, ge=0, le=255)
-    """Largest number of differing hash bits, of 256; null looks for equal bytes only."""
+    """Largest number of differing hash bits, of 256, flips and turns included; null compares no
+    looks."""
+
+    semantic: SemanticConfig | None = None
+    """Images of the same content, by their embeddings."""
 
 
-def drop_duplicates(
-    verdicts: Verdicts,
-    rows: pa.Table,
-    order: npt.NDArray[np.int64],
-    config: DuplicatesConfig,
-) -> None:
-    """Drops all but the first of each set of equal or near-equal images.
+def columns(config: DuplicatesConfig) -> set[str]:
+    """Ledger columns that the search for close pairs reads."""
+    looks = set() if config.radius is None else {"phashes", "phash_quality"}
+    return looks | ({semantic.column(config.semantic)} if config.semantic else set())
 
-    Contaminated rows count as the first keepers of their generation: what is like them falls
-    with them, but for what an older snapshot already kept.
+
+def apply(
+    engine: Engine, pool: Pool, tables: list[Handle], config: DuplicatesConfig
+) -> list[Handle]:
+    """Drops all but the first, in keeper order, of each set of equal or close images."""
+    tables = same.apply(engine, tables, pool.bounds)
+    found = []
+    if config.radius is not None:
+        found.append(looks.pairs(engine, pool, tables, config.radius))
+    if config.semantic:
+        found.append(contents.pairs(engine, pool, tables, config.semantic))
+    pairs = together(found)
+    if not len(pairs.left):
+        return tables
+    shared = engine.share(pairs.rows)
+    picked = engine.map(pick, tables, repeat(shared))
+    nodes = pa.concat_tables([engine.get(table) for table in picked])
+    fallen = engine.share(resolve(nodes, pairs))
+    return engine.map(drop_fallen, tables, repeat(fallen))
+
+
+def pick(rows: pa.Table, numbers: Numbers) -> pa.Table:
+    """The JUDGED rows of these numbers in the pool."""
+    return rows.filter(pa.array(np.isin(rows["row"].to_numpy(), numbers, assume_unique=True)))
+
+
+def drop_fallen(rows: pa.Table, fallen: pa.Table) -> pa.Table:
+    """One table of JUDGED rows with those dropped that fell, and those that equalled them.
+
+    The latter were dropped as copies of a row that did not stay after all: they get its verdict.
     """
-    contaminated = np.array([r == Reason.CONTAMINATED for r in verdicts.reason], bool)
-    candidates = verdicts.kept | contaminated
-    order = order[candidates[order]]
-    generation = rows["generation"].to_numpy()
-    order = order[np.lexsort((~contaminated[order], generation[order]))]
-    neighbours = _neighbours(rows, candidates, config.radius)
-    shas = rows["sha256"].to_pylist()
-    keeper_of: dict[str, int] = {}
-    keeps: Mask = np.zeros(rows.num_rows, bool)
-    name = _namer(rows)
-    for row in order.tolist():
-        near = [(bits, other) for other, bits in neighbours[row] if keeps[other]]
-        if contaminated[row] or (shas[row] not in keeper_of and not near):
-            keeps[row] = True
-            keeper_of.setdefault(shas[row], row)
-        elif shas[row] in keeper_of:
-            detail = f"same bytes as {name(keeper_of[shas[row]])}"
-            verdicts.drop_row(row, Reason.EXACT_DUPLICATE, detail)
-        else:
-            bits, other = min(near)
-            verdicts.drop_row(row, Reason.NEAR_DUPLICATE, f"{bits} bits from {name(other)}")
-
-
-def _neighbours(
-    rows: pa.Table, candidates: Mask, radius: int | None
-) -> defaultdict[int, list[tuple[int, int]]]:
-    """For each row, the candidates within the radius, as (row, bits)."""
-    found: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
-    if radius is None:
-        return found
-    usable = hashed_rows(rows)
-    usable = usable[candidates[usable]]
-    words = hashes(rows, usable)
-    for i, j, bits in near_pairs(words, words, radius):
-        if i != j:
-            found[int(usable[i])].append((int(usable[j]), bits))
-    return found
-
-
-def _namer(rows: pa.Table) -> Callable[[int], str]:
-    sources, keys, offsets = (rows[c].to_pylist() for c in ("source", "key", "offset"))
-    return lambda row: f"{sources[row]}#{keys[row]}@{offsets[row]}"
+    leader = pc.coalesce(rows["keeper"], rows["row"]).to_numpy()
+    numbers = fallen["row"].to_numpy()
+    at = np.flatnonzero(np.isin(leader, numbers))
+    mine = fallen.take(pa.array(np.searchsorted(numbers, leader[at])))
+    kinds, distances = mine["kind"].to_pylist(), mine["distance"].to_pylist()
+    changes = {
+        "reason": pa.array([KINDS[kind][0] for kind in kinds], pa.string()),
+        "detail": pa.array(
+            [KINDS[kind][1](distance) for kind, distance in zip(kinds, distances, strict=True)],
+            pa.string(),
+        ),
+        "keeper": mine["keeper"].combine_chunks(),
+    }
+    return replaced(rows, at, changes) if len(at) else rows

@@ -70,17 +70,10 @@ def prepare(config: SelectConfig) -> Selection:
     return Selection(config.uids, len(listed), repeats)
 
 
-def drop_not_selected(
-    verdicts: Verdicts, rows: pa.Table, selection: Selection
-) -> npt.NDArray[np.int64]:
-    """Drops rows whose uid is not listed.
-
-    Returns the places in the file of the uids that were met, dropped rows' too, for
-    `distinct`.
-    """
+def drop_not_selected(verdicts: Verdicts, rows: pa.Table, selection: Selection) -> None:
+    """Drops rows whose uid is not listed."""
     places = find(selection, halves(rows["uid"]))
     verdicts.drop(places < 0, Reason.NOT_SELECTED, lambda row: f"not listed in {selection.path}")
-    return np.unique(places[places >= 0])
 
 
 def find(selection: Selection, uids: Halves) -> npt.NDArray[np.int64]:
@@ -109,6 +102,12 @@ def distinct(selection: Selection, places: Iterable[npt.NDArray[np.int64]]) -> i
     for some in places:
         np.bitwise_or.at(met, some >> 3, (1 << (some & 7)).astype(np.uint8))
     return int(np.bitwise_count(met).sum(dtype=np.int64))
+
+
+def met(selection: Selection, uids: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    """Places in the file of the uids of a column, for `distinct`."""
+    places = find(selection, halves(uids))
+    return np.unique(places[places >= 0])
 
 
 def halves(uids: pa.ChunkedArray) -> Halves:

@@ -4,8 +4,8 @@
       ledger/<measure>/<fingerprint>/<part>.parquet
       shards/<id>/00000000.tar             plain WebDataset: key.jpg key.txt key.json
       shards/<id>/00000000.idx.parquet     INDEX_SCHEMA, one row per sample
-      snapshots/<id>/plan.parquet          the verdicts
-      snapshots/<id>/sources.parquet       what was read, and its generation
+      snapshots/<id>/plan/00000000.parquet the verdicts, one file for each part of the pool
+      snapshots/<id>/sources.parquet       the parts, their order and generation
       snapshots/<id>/manifest.json         written last, create-only: the snapshot exists with it
       LATEST                               the newest id
 
@@ -68,6 +68,9 @@ class Snapshot:
     config: dict[str, Any]
     plan_sha256: str
     counts: dict[str, int]
+    """Pool images by reason, kept ones as `kept`."""
+    not_downloaded: int
+    """Rows of the sources' lists that never had an image, which are no pool images."""
     shards: tuple[Shard, ...]
     ledger: dict[str, str]
     libraries: dict[str, str]

@@ -9,6 +9,7 @@ import errno
 import fcntl
 import os
 import re
+import stat as modes
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -154,7 +155,9 @@ def find(url: str) -> list[Stat]:
             raise HeadraceError(f"{redact(url)}: no such folder; check the path")
         found = fs.find(path, detail=True)
     return [
-        stat_of(absolute(fs.unstrip_protocol(name)), info) for name, info in sorted(found.items())
+        stat_of(absolute(fs.unstrip_protocol(name)), info)
+        for name, info in sorted(found.items())
+        if not modes.S_ISFIFO(info.get("mode") or 0)  # reading one would wait for ever
     ]
 
 

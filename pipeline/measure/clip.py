@@ -50,18 +50,19 @@ def weights_digest(config: ClipConfig) -> str:
                 f"{folder}: no open_clip_config.json here; measure.clip.model must name a folder "
                 "that open_clip wrote, or train a filter first"
             )
-        return _digest(files)
+        return digest(files)
     if config.pretrained and Path(config.pretrained).is_file():
-        return _digest([Path(config.pretrained)])
+        return digest([Path(config.pretrained)])
     return f"{config.model}/{config.pretrained}"
 
 
-def _digest(files: list[Path]) -> str:
-    digest = hashlib.sha256()
+def digest(files: list[Path]) -> str:
+    """Of the bytes of some files, in this order: 64 hex digits."""
+    whole = hashlib.sha256()
     for path in files:
         with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
+            whole.update(hashlib.file_digest(file, "sha256").digest())
+    return whole.hexdigest()
 
 
 def fingerprint(config: ClipConfig, images: ImageConfig) -> str:

@@ -1,11 +1,8 @@
 """Runs an open_clip model over the parts of a pool: CLIP_SCHEMA of the ledger.
 
-The same image gets the same score whoever scores it: batches are fixed runs of one part, padded
-to full size, a bad image keeps its slot as zeros, and the number of threads is set.
+The same image gets the same score whoever scores it: see `batches`; the number of threads is set.
 """
 
-from collections.abc import Iterator
-from itertools import islice
 from pickle import UnpicklingError
 from typing import Any
 
@@ -15,19 +12,15 @@ import open_clip
 import pyarrow as pa
 import torch
 from PIL import Image
-from safetensors import SafetensorError
 
 from pipeline import ledger
 from pipeline.format.errors import HeadraceError
-from pipeline.format.images import ImageError, decode
+from pipeline.measure.batches import Array, Run, padded, picture, runs
 from pipeline.measure.clip import ClipConfig
 from pipeline.measure.image import ImageConfig
-from pipeline.pool import source
-from pipeline.pool.sample import Part
+from pipeline.pool.sample import Part, PoolImage
 
-LONGEST = 64
-"""Sides longer than so many times the shorter are cut to their middle: resized to the network's
-input, a strip of one pixel by 60,000 would fill 9 GB, of which it looks at the middle square."""
+CODE = "its checkpoint is no file of weights alone; what else is in it could run code"
 
 
 class ClipScorer:
@@ -37,23 +30,38 @@ class ClipScorer:
         torch.set_num_threads(config.threads)
         self.config = config
         try:
+            # weights_only: a checkpoint is data, and no pickle of a stranger's code.
             model, _, preprocess = open_clip.create_model_and_transforms(
-                config.model, pretrained=config.pretrained, device=config.device
+                config.model,
+                pretrained=config.pretrained,
+                device=config.device,
+                weights_only=True,
             )
             self.tokenizer = open_clip.get_tokenizer(config.model)
-        except (RuntimeError, OSError, ValueError, SafetensorError, UnpicklingError) as error:
+        except Exception as error:  # a stranger's checkpoint makes open_clip raise anything
+            words = CODE if isinstance(error, UnpicklingError) else " ".join(str(error).split())
             raise HeadraceError(
-                f"measure.clip.model {config.model!r} cannot be loaded: {error}"
+                f"measure.clip.model {config.model!r} cannot be loaded: {words[:300]}"
             ) from error
         self.model = model.eval()
         self.preprocess = preprocess
 
-    def score_part(self, part: Part, images: ImageConfig) -> pa.Table:
-        """One row of CLIP_SCHEMA for each pool image of the part, in order; null where bad."""
-        pairs = (
-            (_pixels(row.image, images), row.caption) for row in source.read(part, images.max_bytes)
-        )
-        tables = [self._score_run(run) for run in _runs(pairs, self.config.batch)]
+    def score_part(
+        self, part: Part, images: ImageConfig, bad: frozenset[int] = frozenset()
+    ) -> pa.Table:
+        """One row of CLIP_SCHEMA for each pool image of the part, in order; null where bad.
+
+        `bad`: numbers of the rows that the image family could not read; they are not decoded
+        again, for a decoder may die of them.
+        """
+
+        def prepare(row: PoolImage) -> Array | None:
+            image = picture(row, images)
+            return None if image is None else self.preprocess(image).numpy()
+
+        tables = [
+            self._score_run(run) for run in runs(part, images, prepare, self.config.batch, bad)
+        ]
         return pa.concat_tables([ledger.CLIP_SCHEMA.empty_table(), *tables])
 
     @torch.inference_mode()
@@ -65,18 +73,17 @@ class ClipScorer:
         text = self.model.encode_text(tokens, normalize=True)
         return (image @ text.T).float().cpu().numpy()
 
-    def _score_run(self, run: list[tuple[Image.Image | None, str]]) -> pa.Table:
-        pixels = [self.preprocess(image) if image else None for image, _ in run]
-        shape = next((p.shape for p in pixels if p is not None), None)
-        if shape is None:
-            return _table(np.zeros((len(run), 0), np.float32), np.full(len(run), np.nan), run)
-        padded = torch.zeros((self.config.batch, *shape))
-        for slot, image in enumerate(pixels):
-            if image is not None:
-                padded[slot] = image
-        captions = [caption for _, caption in run] + [""] * (self.config.batch - len(run))
-        embeddings, scores = self._forward(padded, captions)
-        return _table(embeddings[: len(run)], scores[: len(run)], run)
+    def _score_run(self, run: Run) -> pa.Table:
+        pixels = padded(run.inputs, self.config.batch)
+        rows: list[dict[str, Any]] = [{} for _ in run.inputs]
+        if pixels is not None:
+            captions = run.captions + [""] * (self.config.batch - len(run.captions))
+            embeddings, scores = self._forward(torch.from_numpy(pixels), captions)
+            for slot, one in enumerate(run.inputs):
+                if one is not None:
+                    embedding = embeddings[slot].astype(np.float16)
+                    rows[slot] = {"clip_score": scores[slot], "clip_embedding": embedding}
+        return pa.Table.from_pylist(rows, schema=ledger.CLIP_SCHEMA)
 
     @torch.inference_mode()
     def _forward(
@@ -88,36 +95,3 @@ class ClipScorer:
         )
         scores = (image * text).sum(-1)
         return image.float().cpu().numpy(), scores.float().cpu().numpy()
-
-
-def _runs(rows: Iterator[Any], size: int) -> Iterator[list[Any]]:
-    while run := list(islice(rows, size)):
-        yield run
-
-
-def _pixels(data: bytes, images: ImageConfig) -> Image.Image | None:
-    try:
-        return _middle(decode(data, images.max_pixels))
-    except ImageError:
-        return None
-
-
-def _middle(image: Image.Image) -> Image.Image:
-    most = LONGEST * min(image.size)
-    width, height = min(image.width, most), min(image.height, most)
-    left, top = (image.width - width) // 2, (image.height - height) // 2
-    return image.crop((left, top, left + width, top + height))
-
-
-def _table(
-    embeddings: npt.NDArray[np.float32],
-    scores: npt.NDArray[Any],
-    run: list[tuple[Image.Image | None, str]],
-) -> pa.Table:
-    good = [image is not None for image, _ in run]
-    rows = zip(good, scores.tolist(), embeddings.astype(np.float16), strict=True)
-    columns = [
-        {"clip_score": score, "clip_embedding": embedding} if ok else {}
-        for ok, score, embedding in rows
-    ]
-    return pa.Table.from_pylist(columns, schema=ledger.CLIP_SCHEMA)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import matplotlib
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
@@ -37,8 +37,8 @@ STYLE: dict[Any, Any] = {
 def svg(name: str, draw: Callable[[Axes], None], width: float, height: float) -> Markup:
     """What `draw` puts on one pair of axes, as an inline SVG of so many inches.
 
-    Starts from matplotlib's own defaults, whatever the user's matplotlibrc says. `draw` must put
-    no text of a stranger into it: the result is not escaped again.
+    Starts from matplotlib's own defaults, whatever the user's matplotlibrc says. matplotlib escapes
+    the text that `draw` puts into it.
     """
     sink = io.StringIO()
     with matplotlib.rc_context():
@@ -49,6 +49,5 @@ def svg(name: str, draw: Callable[[Axes], None], width: float, height: float) ->
         canvas = FigureCanvasSVG(figure)
         canvas.print_svg(sink, metadata={"Date": None, "Creator": None})
     text = sink.getvalue()
-    return Markup(
-        text[text.index("<svg") :].replace("<svg", f'<svg role="img" aria-label="{name}"', 1)
-    )
+    label = f'<svg role="img" aria-label="{escape(name)}"'
+    return Markup(text[text.index("<svg") :].replace("<svg", label, 1))

@@ -1,52 +1,56 @@
-"""What a report reads of a dataset: the plan with its scores, and the facts of chosen rows."""
+"""What a report reads of a dataset: a few columns of all rows, and all about the few it shows."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from pipeline import ledger
-from pipeline.format import store
+from pipeline import ledger, plan
+from pipeline.decide.domains import domains
 from pipeline.format.errors import HeadraceError
-from pipeline.format.snapshot import Snapshot, read_parquet, read_snapshot
+from pipeline.format.snapshot import Snapshot, read_snapshot
 
+VERDICT = ("uid", "generation", "keep", "reason", "detail", "keeper")
 PLACE = ("source", "key", "offset")
-FACTS = (*PLACE, "nbytes", "error", "sha256", "format", "width", "height", "caption")
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a pool image lies: its identity."""
-
-    source: str
-    key: str
-    offset: int
+FACTS = (*PLACE, "nbytes", "error", "sha256", "format", "width", "height", "caption", "clip_score")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One pool image and its verdict."""
+    """One pool image: where it lies, what was measured, and its verdict."""
 
-    place: Place
-    uid: str
+    number: int
+    """Its place in the pool, counted from 0."""
+    source: str
+    key: str
+    offset: int
     reason: str | None
     detail: str | None
-    score: float | None
+    keeper: int | None
+    """Number of the row that it duplicates."""
     shard_key: str | None
+    facts: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Where it lies, in one word."""
+        return f"{self.source}#{self.key}@{self.offset}"
 
 
 @dataclass(frozen=True)
-class Curation:
-    """A snapshot, and the verdicts it was written from."""
+class Pool:
+    """A pool that was decided on: its parts in order, their facts, their verdicts."""
 
-    snapshot: Snapshot
-    rows: pa.Table
-    """The plan, with `clip_score` where it was measured; sorted by source, offset, key."""
+    dataset: str
+    families: dict[str, str]
+    """Ledger family → fingerprint."""
     sources: pa.Table
-    """source, format and ledger part of all that was read."""
+    """plan.SOURCES_SCHEMA."""
+    verdicts: Callable[[int], pa.Table]
+    """Number of a part → its rows of plan.PLAN_SCHEMA."""
 
     @property
     def formats(self) -> dict[str, str]:
@@ -54,78 +58,86 @@ class Curation:
         columns = (self.sources[name].to_pylist() for name in ("source", "format"))
         return dict(zip(*columns, strict=True))
 
+    def facts(self, number: int, columns: Iterable[str]) -> pa.Table:
+        """Those of the named ledger columns that were measured, of part `number`."""
+        part = self.sources["part"][number].as_py()
+        return ledger.read_part(self.dataset, self.families, part, set(columns))
 
-def read_curation(dataset: str) -> Curation:
+
+@dataclass(frozen=True)
+class Curation:
+    """A snapshot, and what the sections of its report count."""
+
+    snapshot: Snapshot
+    pool: Pool
+    rows: pa.Table
+    """VERDICT, but for the detail its first word, `by`; then what was asked for. In pool order."""
+
+
+def pool_of(snapshot: Snapshot) -> Pool:
+    """The pool that a snapshot was made from."""
+    sources = plan.read_sources(snapshot.url)
+    return Pool(snapshot.dataset, snapshot.ledger, sources, partial(plan.read_part, snapshot.url))
+
+
+def read_curation(dataset: str, columns: Callable[[Snapshot], set[str]]) -> Curation:
     """Reads `<dataset>/snapshots/<id>`, or the latest snapshot of `<dataset>`.
 
+    `columns` says which facts of all rows are wanted; those that were not measured are left out,
+    and `url` becomes `domain`.
     Raises HeadraceError if a file is missing, or if plan, manifest and ledger disagree.
     """
     snapshot = read_snapshot(dataset)
-    url = store.join(snapshot.url, "plan.parquet")
-    plan, sources = read_parquet(url), read_parquet(store.join(snapshot.url, "sources.parquet"))
-    if plan.num_rows != sum(snapshot.counts.values()):
+    pool, wanted = pool_of(snapshot), columns(snapshot)
+    parts = [_part(snapshot, pool, number, wanted) for number in range(pool.sources.num_rows)]
+    rows = pa.concat_tables(parts) if parts else plan.PLAN_SCHEMA.empty_table().select(VERDICT)
+    if rows.num_rows != sum(snapshot.counts.values()):
         raise HeadraceError(
-            f"{url}: has {plan.num_rows} rows, the manifest counts "
-            f"{sum(snapshot.counts.values())}; the dataset is damaged: restore this file"
+            f"{snapshot.url}: its plan has {rows.num_rows} rows, the manifest counts "
+            f"{sum(snapshot.counts.values())}; the dataset is damaged: restore its plan folder"
         )
-    return Curation(snapshot, _with_scores(_sorted(plan), snapshot, sources), sources)
+    return Curation(snapshot, pool, rows)
 
 
-def _sorted(table: pa.Table) -> pa.Table:
-    return table.sort_by([(name, "ascending") for name in ("source", "offset", "key")])
+def _part(snapshot: Snapshot, pool: Pool, number: int, wanted: set[str]) -> pa.Table:
+    rows = plan.read_part(snapshot.url, number, VERDICT)
+    facts = pool.facts(number, wanted)
+    if facts.num_rows != rows.num_rows:
+        raise _another_pool(plan.part_url(snapshot.url, number))
+    first_word = [detail and detail.partition(" ")[0] for detail in rows["detail"].to_pylist()]
+    rows = rows.drop_columns(["detail"]).append_column("by", pa.array(first_word, pa.string()))
+    if "url" in facts.column_names:
+        rows = rows.append_column("domain", domains(facts["url"]).dictionary_encode())
+    for name in sorted(set(facts.column_names) - {"url"}):
+        rows = rows.append_column(facts.schema.field(name), facts[name])
+    return rows
 
 
-def _with_scores(plan: pa.Table, snapshot: Snapshot, sources: pa.Table) -> pa.Table:
-    if "clip" not in snapshot.ledger:
-        return plan
-    columns = [*PLACE, "clip_score"]
-    parts = sources["part"].to_pylist()
-    facts = _sorted(ledger.read(snapshot.dataset, snapshot.ledger, parts, columns))
-    if facts.select(PLACE) != plan.select(PLACE):
-        raise HeadraceError(
-            f"{snapshot.url}: its plan and its ledger name different images; curate it again"
-        )
-    return plan.append_column("clip_score", facts["clip_score"])
+def rows_at(pool: Pool, numbers: Iterable[int]) -> dict[int, Row]:
+    """All about some rows, by their number in the pool; meant for the few that are shown.
 
-
-def as_rows(table: pa.Table) -> list[Row]:
-    """Rows of `Curation.rows` as objects; meant for the few that are shown."""
-    return [
-        Row(
-            place=Place(row["source"], row["key"], row["offset"]),
-            uid=row["uid"],
-            reason=row["reason"],
-            detail=row["detail"],
-            score=_finite(row.get("clip_score")),
-            shard_key=row["shard_key"],
-        )
-        for row in table.to_pylist()
-    ]
-
-
-def _finite(score: float | None) -> float | None:
-    return score if score is not None and np.isfinite(score) else None
-
-
-def facts_of(curation: Curation, places: Iterable[Place]) -> dict[Place, dict[str, Any]]:
-    """The ledger's facts of some pool images; only the parts of their sources are read.
-
-    Raises HeadraceError if the ledger has lost one of them.
+    Reads the parts that they lie in. Raises HeadraceError if plan and ledger disagree.
     """
-    wanted = set(places)
-    image = {"image": curation.snapshot.ledger["image"]}
-    keys = pa.array(sorted({place.key for place in wanted}), pa.string())
-    named = pa.array(sorted({place.source for place in wanted}), pa.string())
+    wanted = np.unique(np.fromiter(numbers, np.int64))
+    first = pool.sources["first_row"].to_numpy()
+    part_of = np.searchsorted(first, wanted, side="right") - 1
     found = {}
-    for part in curation.sources.filter(pc.is_in(curation.sources["source"], named))["part"]:
-        facts = ledger.read(curation.snapshot.dataset, image, [part.as_py()], FACTS)
-        for row in facts.filter(pc.is_in(facts["key"], keys)).to_pylist():
-            place = Place(row["source"], row["key"], row["offset"])
-            if place in wanted:
-                found[place] = row
-    for place in sorted(wanted - found.keys(), key=str):
-        raise HeadraceError(
-            f"{place.source}#{place.key}@{place.offset}: is in the plan, but no longer in the "
-            "ledger; run `headrace measure` again"
-        )
+    for number in np.unique(part_of).tolist():
+        here = wanted[part_of == number]
+        at = pa.array(here - first[number])
+        verdicts = pool.verdicts(number).take(at).to_pylist()
+        facts = pool.facts(number, FACTS).take(at).to_pylist()
+        for row, verdict, fact in zip(here.tolist(), verdicts, facts, strict=True):
+            found[row] = _row(row, verdict, fact)
     return found
+
+
+def _row(number: int, verdict: dict[str, Any], facts: dict[str, Any]) -> Row:
+    if any(verdict[name] != facts[name] for name in PLACE):
+        raise _another_pool(f"{verdict['source']}#{verdict['key']}@{verdict['offset']}")
+    told = ("source", "key", "offset", "reason", "detail", "keeper", "shard_key")
+    return Row(number=number, **{name: verdict[name] for name in told}, facts=facts)
+
+
+def _another_pool(what: str) -> HeadraceError:
+    return HeadraceError(f"{what}: plan and ledger name different images; curate it again")

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.decide.verdict import Reason
-from pipeline.report.reasons import Words, setting, words
+from pipeline.report.reasons import OFF, Words, setting, words
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,11 @@ class Step:
         """How many passed on."""
         return self.before - self.dropped
 
+    @property
+    def is_on(self) -> bool:
+        """Whether the config asks for it; one that dropped something was on in any case."""
+        return self.setting != OFF or self.dropped > 0
+
 
 @dataclass(frozen=True)
 class Funnel:
@@ -42,7 +47,8 @@ class Funnel:
 
 def funnel(rows: pa.Table, decide: Mapping[str, Any]) -> Funnel:
     """Counts a plan by reason; `decide` is that section of the snapshot's config."""
-    counts = Counter(rows["reason"].to_pylist())
+    counted = rows["reason"].value_counts().to_pylist()
+    counts = Counter({one["values"]: one["counts"] for one in counted})
     order = [reason.value for reason in Reason]
     order += sorted(reason for reason in counts if reason and reason not in order)
     steps, left = [], rows.num_rows

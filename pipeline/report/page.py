@@ -2,18 +2,21 @@
 
 import json
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, partial
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
-from pipeline.report import charts, scores, training
-from pipeline.report.curation import Curation, Row, read_curation
-from pipeline.report.duplicates import Group, groups
+from pipeline.format.snapshot import Snapshot
+from pipeline.report import charts, histograms, training
+from pipeline.report.curation import Curation, read_curation
+from pipeline.report.duplicates import Copies, copies
 from pipeline.report.funnel import funnel
 from pipeline.report.reasons import explain
 from pipeline.report.sheets import sheets, unreadable
+from pipeline.report.tables import Origins, by_domain, by_source
 from pipeline.report.tiles import tiles, visible
 
 UNREADABLE_SHOWN = 100
@@ -29,43 +32,69 @@ def render(dataset: str, run_folder: str | None = None) -> bytes:
     cannot be read; an image that can no longer be read is a tile that says so.
     """
     run = training.read_run(run_folder) if run_folder is not None else None
-    curation = read_curation(dataset)
-    facts = _curation(curation) | _run(run, curation.snapshot.url)
-    return _template().render(facts).encode("utf-8", "replace")
+    curation = read_curation(dataset, _columns)
+    return html("report.html", _curation(curation) | _run(run, curation.snapshot.url))
+
+
+def html(template: str, facts: dict[str, Any]) -> bytes:
+    """A page of this folder, filled in."""
+    return _environment().get_template(template).render(facts).encode("utf-8", "replace")
+
+
+def _columns(snapshot: Snapshot) -> set[str]:
+    return {"url"} | histograms.columns(snapshot.config.get("decide", {}), snapshot.ledger)
 
 
 def _curation(curation: Curation) -> dict[str, Any]:
     snapshot, rows = curation.snapshot, curation.rows
-    counts = funnel(rows, snapshot.config.get("decide", {}))
-    shown = sheets(rows, counts)
-    pairs, all_groups = groups(rows)
+    decide = snapshot.config.get("decide", {})
+    counts = funnel(rows, decide)
+    shown, duplicates = sheets(rows, counts), copies(rows)
     bad = unreadable(rows, UNREADABLE_SHOWN)
-    found = scores.scores(rows)
-    chosen = [row for sheet in shown for row in sheet.rows]
-    pictures = tiles(curation, [*chosen, *_members(pairs)])
+    chosen = [number for sheet in shown for number in sheet.rows]
+    pictures = tiles(curation.pool, [*chosen, *_members(duplicates), *bad])
     return {
         "snapshot": snapshot,
         "dataset": plain(snapshot.dataset),
-        "sources": sorted(curation.formats),
+        "sources": sorted(curation.pool.formats),
         "funnel": counts,
         "sheets": shown,
-        "groups": pairs,
-        "all_groups": all_groups,
+        "duplicates": duplicates,
         "unreadable": bad,
-        "scores": found,
-        "histogram": found
-        and charts.svg("histogram of scores", partial(scores.draw, found=found), *CHART_INCHES),
+        "histograms": [(found, _drawn(found)) for found in histograms.histograms(rows, decide)],
+        "origins": _origins(curation),
+        "altered": _is_altered(snapshot.config),
         "tiles": pictures,
         "lost": sum(tile.lost for tile in pictures.values()),
         "why": f"headrace why {shlex.quote(plain(snapshot.dataset))} ",
-        "example": shlex.quote(visible(chosen[0].place.key)) if chosen else "KEY",
+        "example": shlex.quote(visible(pictures[chosen[0]].row.key)) if chosen else "KEY",
     }
 
 
-def _members(pairs: Iterable[Group]) -> Iterable[Row]:
-    for group in pairs:
-        yield group.keeper
-        yield from group.copies
+def _is_altered(config: Mapping[str, Any]) -> bool:
+    """Whether kept images may differ from those that were found; see pipeline/write/alter.py."""
+    return any(((config.get("write") or {}).get("alter") or {}).values())
+
+
+def _members(duplicates: Iterable[Copies]) -> Iterator[int]:
+    for kind in duplicates:
+        for group in kind.groups:
+            yield group.keeper
+            yield from group.copies
+
+
+def _drawn(found: histograms.Histogram) -> Markup:
+    name = f"histogram of {found.column}"
+    return charts.svg(name, partial(histograms.draw, found=found), *CHART_INCHES)
+
+
+def _origins(curation: Curation) -> list[tuple[str, Origins]]:
+    """What a table is of, and the table; those with a single line say nothing."""
+    found = [
+        ("source", by_source(curation.rows, curation.pool.sources)),
+        ("domain", by_domain(curation.rows)),
+    ]
+    return [(kind, table) for kind, table in found if table and table.total > 1]
 
 
 def _run(run: training.Run | None, snapshot: str) -> dict[str, Any]:
@@ -98,7 +127,7 @@ def _bytes(count: int) -> str:
 
 
 @cache
-def _template() -> jinja2.Template:
+def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("pipeline", "report"),
         autoescape=True,  # captions, keys and file names are a stranger's text
@@ -110,8 +139,10 @@ def _template() -> jinja2.Template:
         "plain": plain,
         "percent": _percent,
         "count": lambda number: f"{number:,}",
+        "signed": lambda number: f"{number:+,}" if number else "",
         "bytes": _bytes,
+        "visible": visible,
         "config": lambda value: json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True),
     }
     environment.globals |= {"explain": explain}
-    return environment.get_template("report.html")
+    return environment

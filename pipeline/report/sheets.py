@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.decide.verdict import Reason
-from pipeline.report.curation import Row, as_rows
 from pipeline.report.funnel import Funnel
 from pipeline.report.reasons import KEPT, Words, words
 
@@ -16,12 +16,12 @@ KEPT_SHOWN, DROPPED_SHOWN, UNREADABLE_SHOWN = 24, 16, 8
 
 @dataclass(frozen=True)
 class Sheet:
-    """Some of the images that met one verdict, `total` in all."""
+    """Some of the images that met one verdict, by their numbers in the pool; `total` in all."""
 
     reason: str
     words: Words
     total: int
-    rows: tuple[Row, ...]
+    rows: tuple[int, ...]
 
 
 def sheets(rows: pa.Table, counts: Funnel) -> list[Sheet]:
@@ -34,14 +34,26 @@ def sheets(rows: pa.Table, counts: Funnel) -> list[Sheet]:
     return [sheet for sheet in found if sheet.rows]
 
 
-def unreadable(rows: pa.Table, shown: int) -> list[Row]:
+def unreadable(rows: pa.Table, shown: int) -> list[int]:
     """The first unreadable rows, in pool order."""
-    mask = pc.equal(rows["reason"], Reason.UNREADABLE.value)
-    return as_rows(rows.filter(mask).slice(0, shown))
+    found: list[int] = _with_reason(rows, Reason.UNREADABLE)[:shown].tolist()
+    return found
 
 
-def _pick(rows: pa.Table, reason: str | None, shown: int) -> tuple[Row, ...]:
+def _pick(rows: pa.Table, reason: str | None, shown: int) -> tuple[int, ...]:
     """The rows with the lowest uids: a fixed choice that has nothing to do with their content."""
+    numbers = _with_reason(rows, reason)
+    return lowest_uids(numbers, rows["uid"].take(pa.array(numbers)), shown)
+
+
+def lowest_uids(numbers: np.ndarray, uids: pa.ChunkedArray, shown: int) -> tuple[int, ...]:
+    """The numbers of the rows with the lowest uids, in their order."""
+    table = pa.table({"uid": uids, "row": numbers})
+    order = [("uid", "ascending"), ("row", "ascending")]
+    first = pc.select_k_unstable(table, shown, sort_keys=order)
+    return tuple(table["row"].take(first).to_pylist())
+
+
+def _with_reason(rows: pa.Table, reason: str | None) -> np.ndarray:
     mask = pc.is_null(rows["reason"]) if reason is None else pc.equal(rows["reason"], reason)
-    order = [(name, "ascending") for name in ("uid", "source", "key", "offset")]
-    return tuple(as_rows(rows.filter(mask).sort_by(order).slice(0, shown)))
+    return np.flatnonzero(pc.fill_null(mask, False).to_numpy())

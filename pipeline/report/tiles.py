@@ -3,7 +3,8 @@
 import base64
 import hashlib
 import io
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +13,7 @@ from pipeline.decide.verdict import Reason
 from pipeline.format.errors import HeadraceError
 from pipeline.format.images import ImageError, decode
 from pipeline.pool.source import FORMATS
-from pipeline.report.curation import Curation, Place, Row, facts_of
-from pipeline.report.duplicates import closeness
+from pipeline.report.curation import Pool, Row, rows_at
 from pipeline.report.reasons import explain
 
 SIDE = 128
@@ -23,11 +23,15 @@ QUALITY = 80
 READS_AT_ONCE = 8
 TOOLTIP_CHARACTERS = 400
 
+FIGURE = re.compile(" is | of 256 | in | as | from |,|:")
+"""What comes before it in a row's detail is the figure that its verdict hangs on."""
+
 
 @dataclass(frozen=True)
 class Tile:
     """One pool image as the page shows it."""
 
+    row: Row
     picture: str | None
     """A data URI, or None where the image cannot be shown."""
     trouble: str
@@ -42,18 +46,18 @@ class Tile:
     tooltip: str
 
 
-def tiles(curation: Curation, rows: Iterable[Row]) -> dict[Place, Tile]:
+def tiles(pool: Pool, numbers: Iterable[int]) -> dict[int, Tile]:
     """Reads and shrinks the images of these rows; nothing else of the pool is read."""
-    chosen = {row.place: row for row in rows}
-    facts = facts_of(curation, chosen)
-    formats = curation.formats
-    with ThreadPoolExecutor(READS_AT_ONCE) as pool:
-        pictures = pool.map(lambda place: _picture(facts[place], formats[place.source]), chosen)
-        shown = dict(zip(chosen, pictures, strict=True))
-    return {place: _tile(row, facts[place], *shown[place]) for place, row in chosen.items()}
+    rows, formats = rows_at(pool, numbers), pool.formats
+
+    def shown(row: Row) -> Tile:
+        return _tile(row, *_picture(row.facts, formats[row.source]))
+
+    with ThreadPoolExecutor(READS_AT_ONCE) as threads:
+        return dict(zip(rows, threads.map(shown, rows.values()), strict=True))
 
 
-def _picture(facts: dict[str, Any], pool_format: str) -> tuple[str | None, str]:
+def _picture(facts: Mapping[str, Any], pool_format: str) -> tuple[str | None, str]:
     """A data URI and no trouble, or none and why. Reads no row that was unreadable before."""
     if facts["error"]:
         return None, explain(facts["error"])
@@ -83,40 +87,41 @@ def data_uri(data: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
-def _tile(row: Row, facts: dict[str, Any], picture: str | None, trouble: str) -> Tile:
+def _tile(row: Row, picture: str | None, trouble: str) -> Tile:
+    facts = row.facts
     pixels = f"{facts['width']} x {facts['height']}" if facts["width"] else ""
     size = " ".join(filter(None, [facts["format"], pixels]))
     return Tile(
+        row=row,
         picture=picture,
         trouble=visible(trouble),
         lost=picture is None and not facts["error"],
         caption=visible(facts["caption"] or ""),
         size=size,
         note=_note(row, pixels),
-        tooltip=_tooltip(row, facts, size, trouble),
+        tooltip=_tooltip(row, size, trouble),
     )
 
 
 def _note(row: Row, pixels: str) -> str:
     if row.reason in (Reason.TOO_SMALL, Reason.EXTREME_ASPECT):
         return pixels
-    if row.reason in (Reason.CONTAMINATED, Reason.EXACT_DUPLICATE, Reason.NEAR_DUPLICATE):
-        return closeness(row)
-    if row.reason not in (None, Reason.LOW_SCORE):
+    if row.reason is None:
+        score = row.facts.get("clip_score")
+        return f"score {score:.2f}" if score is not None else ""
+    if row.reason == Reason.UNREADABLE:
         return ""
-    return f"score {row.score:.2f}" if row.score is not None else ""
+    return visible(FIGURE.split(row.detail or "", maxsplit=1)[0])
 
 
-def _tooltip(row: Row, facts: dict[str, Any], size: str, trouble: str) -> str:
-    verdict = f"{row.reason}: {row.detail}" if row.reason else f"kept as {row.shard_key}"
-    score = f"score {row.score:.4f}" if row.score is not None else ""
+def _tooltip(row: Row, size: str, trouble: str) -> str:
+    facts = row.facts
     told = [
         facts["caption"] or "(no caption)",
-        f"key {row.place.key}",
-        f"in {row.place.source}",
+        f"key {row.key}",
+        f"in {row.source}",
         f"{size}, {facts['nbytes']:,} bytes" if size else f"{facts['nbytes']:,} bytes",
-        score,
-        verdict,
+        f"{row.reason}: {row.detail}" if row.reason else f"kept as {row.shard_key}",
         "" if facts["error"] else trouble,
     ]
     return "\n".join(visible(line) for line in told if line)

@@ -1,6 +1,7 @@
-"""Writing one shard: kept samples, byte for byte, as a plain WebDataset tar and its index."""
+"""Writing one shard: kept samples as a plain WebDataset tar, and its index."""
 
 import hashlib
+from collections.abc import Callable
 from typing import IO, Any
 
 import pyarrow as pa
@@ -9,9 +10,9 @@ import webdataset
 
 from pipeline.format import store
 from pipeline.format.errors import HeadraceError
-from pipeline.format.images import FORMATS
 from pipeline.format.snapshot import Shard, index_tar, parquet_bytes
 from pipeline.pool.source import FORMATS as POOL_FORMATS
+from pipeline.write.alter import AlterConfig, finish
 
 WRITE_COLUMNS = ("source", "key", "offset", "nbytes", "sha256", "format", "caption", "meta")
 """Ledger columns that a shard is written from, beside the plan's `shard_key`."""
@@ -23,30 +24,33 @@ def shard_path(snapshot: str, number: int) -> str:
 
 
 def write_shard(
-    dataset: str, snapshot: str, number: int, rows: pa.Table, formats: dict[str, str]
+    dataset: str,
+    path: str,
+    rows: Callable[[], pa.Table],
+    formats: dict[str, str],
+    alter: AlterConfig,
 ) -> Shard:
     """Copies the rows of one shard, in their order, and publishes the tar, then its index.
 
-    `rows` has WRITE_COLUMNS and `shard_key`; `formats` maps a source to its pool format. A shard
-    that is already published is only looked up. Raises HeadraceError if a source changed since
-    it was measured.
+    `rows` gives WRITE_COLUMNS, those of `alter`, and `shard_key`; it is asked only if the shard is
+    not there yet. `formats` maps a source to its pool format. Raises HeadraceError if a source
+    changed since it was measured.
     """
-    path = shard_path(snapshot, number)
-    url = store.join(dataset, path)
-    written = _published(dataset, Shard(path, rows.num_rows, 0, ""))
+    written = _published(dataset, path)
     if written:
         return written
-    with store.publishing(url) as file:
+    table = rows()
+    with store.publishing(store.join(dataset, path)) as file:
         hashing = _Hashing(file)
         with webdataset.TarWriter(hashing, user="", group="", mtime=0, encoder=False) as tar:
-            for row in rows.to_pylist():
-                tar.write(_sample(row, formats[row["source"]]))
-        shard = Shard(path, rows.num_rows, hashing.nbytes, hashing.digest.hexdigest())
+            for row in table.to_pylist():
+                tar.write(_sample(row, formats[row["source"]], alter))
+        shard = Shard(path, table.num_rows, hashing.nbytes, hashing.digest.hexdigest())
     _publish_index(dataset, shard)
     return shard
 
 
-def _sample(row: dict[str, Any], pool_format: str) -> dict[str, Any]:
+def _sample(row: dict[str, Any], pool_format: str, alter: AlterConfig) -> dict[str, Any]:
     fetch = POOL_FORMATS[pool_format].fetch
     image = fetch(row["source"], row["key"], row["offset"], row["nbytes"])
     if hashlib.sha256(image).hexdigest() != row["sha256"]:
@@ -54,10 +58,11 @@ def _sample(row: dict[str, Any], pool_format: str) -> dict[str, Any]:
             f"{row['source']}: sample {row['key']} is not what was measured; the source changed "
             "in place: run `headrace measure` again"
         )
+    image, extension, meta = finish(image, row, alter)
     return {
         "__key__": row["shard_key"],
-        FORMATS[row["format"]]: image,
-        "json": row["meta"].encode(),
+        extension: image,
+        "json": meta.encode(),
         "txt": row["caption"].encode(),
     }
 
@@ -69,14 +74,15 @@ def _publish_index(dataset: str, shard: Shard) -> None:
     store.publish(store.join(dataset, shard.index_path), parquet_bytes(table))
 
 
-def _published(dataset: str, shard: Shard) -> Shard | None:
+def _published(dataset: str, path: str) -> Shard | None:
     """The shard with its size and digest, if an earlier run completed it."""
-    url = store.join(dataset, shard.index_path)
+    url = store.join(dataset, Shard(path, 0, 0, "").index_path)
     if not store.exists(url):
         return None
     with store.open_read(url) as file:
-        facts = pq.read_schema(file).metadata
-    return Shard(shard.path, shard.samples, int(facts[b"nbytes"]), facts[b"sha256"].decode())
+        found = pq.read_metadata(file)
+    facts = found.schema.to_arrow_schema().metadata
+    return Shard(path, found.num_rows, int(facts[b"nbytes"]), facts[b"sha256"].decode())
 
 
 class _Hashing:

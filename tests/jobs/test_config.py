@@ -41,8 +41,8 @@ def test_a_wrong_type_names_its_field(tmp_path):
 
 
 def test_a_cut_without_a_model_is_refused_before_any_work(tmp_path):
-    fields = curation.fields(tmp_path, decide={"cut": {"top_fraction": 0.15}})
-    assert "name a model under measure.clip" in problem(tmp_path, fields)
+    fields = curation.fields(tmp_path, decide={"cuts": [{"top_fraction": 0.15}]})
+    assert "no model is named under measure.clip" in problem(tmp_path, fields)
 
 
 def test_two_mixture_sources_of_one_name_are_refused(tmp_path):

@@ -12,6 +12,7 @@ import webdataset
 from safetensors.torch import save_file
 
 from jobs import curate, why
+from pipeline import plan
 from pipeline.format.snapshot import Snapshot
 from tests.jobs import curation
 
@@ -49,7 +50,7 @@ def scored(tmp_path_factory) -> dict:
     """A config section that scores with the tiny model and keeps the upper half."""
     folder = tmp_path_factory.mktemp("model")
     clip = {"model": tiny_clip(folder / "clip")}
-    decide = curation.fields(folder)["decide"] | {"cut": {"top_fraction": 0.5}}
+    decide = curation.fields(folder)["decide"] | {"cuts": [{"top_fraction": 0.5}]}
     return {"measure": {"clip": clip}, "decide": decide}
 
 
@@ -67,7 +68,7 @@ def truth(demo_data) -> list[dict]:
 
 @pytest.fixture(scope="module")
 def verdicts(snapshot) -> list[dict]:
-    return pq.read_table(local(snapshot) / "plan.parquet").to_pylist()
+    return plan.read(snapshot.url).to_pylist()
 
 
 def local(snapshot: Snapshot) -> Path:
@@ -145,7 +146,7 @@ def test_running_again_measures_nothing_and_publishes_nothing_new(snapshot, scor
 def test_another_cut_decides_anew_without_measuring(snapshot, scored):
     dataset = Path(snapshot.dataset.removeprefix("file://"))
     ledger = {path: path.stat().st_mtime_ns for path in (dataset / "ledger").rglob("*.parquet")}
-    wider = scored | {"decide": scored["decide"] | {"cut": {"top_fraction": 0.9}}}
+    wider = scored | {"decide": scored["decide"] | {"cuts": [{"top_fraction": 0.9}]}}
     other = curate.run(curation.config(dataset, **wider), workers=1)
     assert other.id != snapshot.id
     assert other.samples > snapshot.samples

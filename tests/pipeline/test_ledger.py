@@ -36,53 +36,55 @@ def dataset(tmp_path) -> str:
     return url
 
 
-def test_families_come_back_side_by_side_in_the_order_of_the_parts(dataset):
-    table = ledger.read(dataset, FAMILIES, ["p1", "p0"], ["key", "clip_score", "caption"])
+def test_families_come_back_side_by_side(dataset):
+    table = ledger.read_part(dataset, FAMILIES, "p0", ["key", "clip_score", "caption"])
     assert table.to_pylist() == [
-        {"key": "c", "caption": "of c", "clip_score": 0.5},
         {"key": "a", "caption": "of a", "clip_score": 0.25},
         {"key": "b", "caption": "of b", "clip_score": None},
     ]
 
 
 def test_a_whole_family_comes_back_as_it_was_written(dataset):
-    image = ledger.read(dataset, {"image": "aaaa"}, ["p0", "p1"], ledger.IMAGE_SCHEMA.names)
+    image = ledger.read_part(dataset, {"image": "aaaa"}, "p0", ledger.IMAGE_SCHEMA.names)
     assert image.schema == ledger.IMAGE_SCHEMA
-    assert image.equals(image_table("a", "b", "c"))
-    clip = ledger.read(dataset, {"clip": "bbbb"}, ["p0"], ledger.CLIP_SCHEMA.names)
+    assert image.equals(image_table("a", "b"))
+    clip = ledger.read_part(dataset, {"clip": "bbbb"}, "p0", ledger.CLIP_SCHEMA.names)
     assert clip.equals(clip_table(0.25, None))
 
 
-def test_no_parts_give_an_empty_table_of_the_same_columns(dataset):
-    empty = ledger.read(dataset, FAMILIES, [], ["key", "clip_score"])
-    assert empty.num_rows == 0
-    assert empty.schema == ledger.read(dataset, FAMILIES, ["p0"], ["key", "clip_score"]).schema
-
-
 def test_a_column_that_no_chosen_family_has_is_left_out(dataset):
-    table = ledger.read(dataset, {"image": "aaaa"}, ["p0"], ["key", "clip_score"])
+    table = ledger.read_part(dataset, {"image": "aaaa"}, "p0", ["key", "clip_score"])
     assert table.column_names == ["key"]
+
+
+def test_a_part_is_counted_without_reading_its_rows(dataset):
+    assert ledger.count_part(dataset, "image", "aaaa", "p0") == 2
+    assert ledger.count_part(dataset, "image", "aaaa", "p1") == 1
+    with pytest.raises(HeadraceError, match="not measured yet"):
+        ledger.count_part(dataset, "image", "aaaa", "p7")
 
 
 def test_a_missing_part_is_named_with_the_command_that_makes_it(dataset):
     with pytest.raises(
         HeadraceError, match=r"ledger/image/aaaa/p7\.parquet: .* `headrace measure`"
     ):
-        ledger.read(dataset, FAMILIES, ["p0", "p7"], ["key"])
+        ledger.read_part(dataset, FAMILIES, "p7", ["key"])
     with pytest.raises(HeadraceError, match=r"ledger/clip/cccc/p0\.parquet: .* `headrace measure`"):
-        ledger.read(dataset, FAMILIES | {"clip": "cccc"}, ["p0"], ["key", "clip_score"])
+        ledger.read_part(dataset, FAMILIES | {"clip": "cccc"}, "p0", ["key", "clip_score"])
 
 
 def test_families_that_do_not_line_up_are_named(dataset):
     ledger.write_part(ledger.part_url(dataset, "clip", "bbbb", "p0"), clip_table(0.5))
-    with pytest.raises(HeadraceError, match=r"clip/bbbb/p0\.parquet: not as long as the image"):
-        ledger.read(dataset, FAMILIES, ["p0"], ["key", "clip_score"])
+    with pytest.raises(
+        HeadraceError, match=r"clip/bbbb/p0\.parquet: not as long as the other families"
+    ):
+        ledger.read_part(dataset, FAMILIES, "p0", ["key", "clip_score"])
 
 
 def test_a_damaged_part_is_named(dataset):
     store.publish(ledger.part_url(dataset, "image", "aaaa", "p0"), b"PAR1 and so on PAR1")
     with pytest.raises(HeadraceError, match=r"image/aaaa/p0\.parquet: not a readable parquet"):
-        ledger.read(dataset, FAMILIES, ["p0"], ["key"])
+        ledger.read_part(dataset, FAMILIES, "p0", ["key"])
 
 
 def test_missing_parts_are_those_not_published_in_order(dataset, tmp_path):

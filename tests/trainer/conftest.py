@@ -88,6 +88,7 @@ def write_snapshot(dataset: Path, pictures: Sequence[Picture], sizes: Sequence[i
         config={},
         plan_sha256="",
         counts={},
+        not_downloaded=0,
         shards=tuple(shards),
         ledger={},
         libraries={},

@@ -4,22 +4,29 @@ import math
 from fractions import Fraction
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from pipeline.decide import cut as cutting
+from pipeline.decide.config import DecideConfig
 from pipeline.decide.cut import CutConfig
-from pipeline.decide.layout import WriteConfig
-from pipeline.decide.plan import DecideConfig, Plan, decide
 from pipeline.decide.rules import RulesConfig
+from tests.pipeline.decide.deciding import Verdicts, decided
 from tests.pipeline.making import rows
 
 
-def cut(changes, fraction: float, of: str = "scored", **rules) -> Plan:
-    config = DecideConfig(rules=RulesConfig(**rules), cut=CutConfig(top_fraction=fraction, of=of))
-    return decide(rows(*changes), rows(), config, WriteConfig())
+def cut(changes, fraction: float, of: str = "scored", ties: str = "exact", **rules) -> Verdicts:
+    one = CutConfig(top_fraction=fraction, of=of, ties=ties)
+    config = DecideConfig(rules=RulesConfig(**rules), cuts=(one,))
+    return decided(rows(*changes), config)
 
 
-def kept(plan: Plan) -> list[int]:
-    return np.flatnonzero(plan.table["keep"].to_numpy()).tolist()
+def kept(plan: Verdicts) -> list[int]:
+    return plan.kept
+
+
+def uid(number: int) -> str:
+    return f"{number:032x}"
 
 
 @pytest.mark.parametrize(
@@ -38,7 +45,8 @@ def test_a_fraction_of_too_few_rows_keeps_none_of_them():
     assert kept(plan) == []
     assert plan.table["reason"].to_pylist() == ["low_score"] * 2
     assert (
-        plan.table["detail"][0].as_py() == "score 0.9000 is outside the top 0.3, which holds no row"
+        plan.table["detail"][0].as_py()
+        == "clip_score 0.9000 is outside the top 0.3, which holds no row"
     )
     assert plan.cuts == {}
 
@@ -46,34 +54,43 @@ def test_a_fraction_of_too_few_rows_keeps_none_of_them():
 def test_the_detail_names_the_score_and_where_the_cut_fell():
     plan = cut([{"clip_score": 0.75}, {"clip_score": 0.25}], 0.5)
     assert plan.table["detail"][1].as_py() == (
-        "score 0.2500 is outside the top 0.5, which ends at 0.7500"
+        "clip_score 0.2500 is outside the top 0.5, which ends at 0.7500"
     )
 
 
-@pytest.mark.parametrize(
-    "columns",
-    [
-        ("uid", ["3", "1", "2", "0"]),
-        ("source", ["s3://d", "s3://b", "s3://c", "s3://a"]),
-        ("key", ["3", "1", "2", "0"]),
-        ("offset", [3, 1, 2, 0]),
-    ],
-)
-def test_ties_are_broken_by_uid_source_key_and_offset_alone(columns):
-    name, values = columns
-    same = {"uid": "u", "source": "s", "key": "k", "offset": 1}
+def test_ties_are_broken_by_uid_and_not_by_size():
+    uids = [uid(n) for n in (3, 1, 2, 0)]
+    changes = [{"uid": name, "nbytes": 1000 + n} for n, name in enumerate(uids)]
+    assert kept(cut(changes, 0.5)) == [1, 3]
+
+
+def test_ties_of_one_uid_are_broken_by_the_place_in_the_pool():
+    changes = [{"uid": uid(7), "source": f"s3://{name}"} for name in "dbca"]
+    found = [row["source"] for row in cut(changes, 0.5).table.to_pylist() if row["keep"]]
+    assert found == ["s3://a", "s3://b"]
+
+
+def test_ties_are_included_when_datacomp_is_followed():
+    scores = [0.9, 0.5, 0.5, 0.5, 0.1]
+    changes = [{"clip_score": score} for score in scores]
+    assert kept(cut(changes, 0.4)) == [0, 1]
+    assert kept(cut(changes, 0.4, ties="included")) == [0, 1, 2, 3]
+    assert kept(cut(changes, 1, ties="included")) == [0, 1, 2, 3, 4]
+
+
+def test_any_number_of_tables_and_of_ties_gives_the_same_rows(monkeypatch):
+    """The search for the last key goes down to its last byte when few keys may be sorted."""
+    random = np.random.default_rng(3)
     changes = [
-        same | {name: value, "nbytes": 1000 + n}
-        for n, value in zip((0, 5, 9, 3), values, strict=True)
+        {"clip_score": float(random.integers(3)) / 2, "uid": uid(int(random.integers(1 << 40)))}
+        for _ in range(300)
     ]
-    table = cut(changes, 0.5).table
-    found = [row[name] for row in table.to_pylist() if row["keep"]]
-    assert sorted(found) == sorted(values)[:2]
-
-
-def test_the_first_of_two_names_decides():
-    changes = [{"uid": "2", "source": "a"}, {"uid": "1", "source": "b"}]
-    assert [row["uid"] for row in cut(changes, 0.5).table.to_pylist() if row["keep"]] == ["1"]
+    config = DecideConfig(cuts=(CutConfig(top_fraction=0.37),))
+    one = decided(rows(*changes), config)
+    monkeypatch.setattr(cutting, "SORT_AT_MOST", 1)
+    many = decided(rows(*changes), config, cuts=sorted(random.integers(0, 300, 20).tolist()))
+    assert many.table.equals(one.table)
+    assert len(one.kept) == 111
 
 
 BAD_AND_GOOD = [{"clip_score": 0.9 - n / 100, "width": 1 if n < 4 else 100} for n in range(10)]
@@ -95,7 +112,7 @@ def test_rows_without_a_score_fall_and_do_not_count(score, of):
     assert kept(plan) == [1, 3]
     reasons = plan.table["reason"].to_pylist()
     assert [reasons[n] for n in (0, 2, 5)] == ["no_score"] * 3
-    assert plan.table["detail"][0].as_py() == "the image-text model gave no score"
+    assert plan.table["detail"][0].as_py() == "no clip_score"
 
 
 def test_rows_that_are_all_without_a_score_all_fall():
@@ -121,7 +138,7 @@ def test_against_a_slow_reading_of_the_rule_on_random_tables():
             {
                 "clip_score": [None, float(random.integers(5)) / 4][int(random.integers(4) > 0)],
                 "generation": int(random.integers(3)),
-                "uid": str(random.integers(4)),
+                "uid": uid(random.integers(4)),
                 "nbytes": int(random.integers(4)),
             }
             for _ in range(count)
@@ -137,3 +154,16 @@ def test_against_a_slow_reading_of_the_rule_on_random_tables():
             passing = math.floor(Fraction(str(fraction)) * len(base))
             wanted += [number for *_, number in sorted(base)[:passing]]
         assert kept(plan) == sorted(wanted)
+
+
+def test_keys_sort_as_scores_do_the_other_way_round():
+    values = np.array([-np.float32(1e30), -1, -1e-30, -0.0, 0.0, 1e-30, 0.25, 1, 1e30], np.float32)
+    table = decided_rows(len(values))
+    keys = cutting.keys(values, table)
+    assert list(np.argsort(keys)) == [8, 7, 6, 5, 3, 4, 2, 1, 0]
+    assert [cutting.score_of(bytes(key).ljust(28, b"\0")) for key in keys] == values.tolist()
+
+
+def decided_rows(count: int) -> pa.Table:
+    uids = pa.array([number.to_bytes(16) for number in range(count)], pa.binary(16))
+    return pa.table({"uid": uids, "row": pa.array(range(count), pa.int64())})

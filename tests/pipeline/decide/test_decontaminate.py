@@ -1,23 +1,31 @@
 """Decontamination: by bytes, by hash, and always with the name of what was met."""
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
-from pipeline.decide.decontaminate import DecontaminateConfig
-from pipeline.decide.layout import WriteConfig
-from pipeline.decide.plan import DecideConfig, decide
-from tests.pipeline.decide.test_duplicates import hashed
+from pipeline.decide import decontaminate
+from pipeline.decide.config import DecideConfig
+from pipeline.decide.decontaminate import DecontaminateConfig, EmbeddingMatch
+from tests.pipeline.decide.deciding import decided
+from tests.pipeline.decide.test_duplicates import embedded, hashed
 from tests.pipeline.making import rows
 
 VALIDATION = "s3://b/val.tar"
+EMBEDDED = {"clip_embedding": pa.list_(pa.float16())}
 
 
-def judge(changes, references, radius: int = 31):
-    config = DecideConfig(
-        decontaminate=DecontaminateConfig(against=({"url": VALIDATION},), radius=radius)
+def judge(changes, references, radius: int | None = 31, embedding: EmbeddingMatch | None = None):
+    against = DecontaminateConfig(
+        against=({"url": VALIDATION},), radius=radius, embedding=embedding
     )
-    named = [{"source": VALIDATION, **one} for one in references]
-    table = decide(rows(*changes), rows(*named), config, WriteConfig()).table
-    return list(zip(table["reason"].to_pylist(), table["detail"].to_pylist(), strict=True))
+    named = [
+        {"source": VALIDATION, "sha256": f"{1000 + n:064x}", **one}
+        for n, one in enumerate(references)
+    ]
+    config = DecideConfig(decontaminate=against)
+    verdicts = decided(rows(*changes, **EMBEDDED), config, references=rows(*named, **EMBEDDED))
+    return list(zip(verdicts.reasons, verdicts.table["detail"].to_pylist(), strict=True))
 
 
 KEPT = (None, None)
@@ -36,9 +44,9 @@ def test_near_hashes_fall_and_name_the_nearest_evaluation_image():
     ]
     found = judge([hashed(0, 10), hashed(0, 80), hashed(0, 71)], references)
     assert found == [
-        ("contaminated", f"2 bits from {VALIDATION}#nearest"),
+        ("contaminated", f"2 bits of 256 from {VALIDATION}#nearest"),
         KEPT,
-        ("contaminated", f"31 bits from {VALIDATION}#far"),
+        ("contaminated", f"31 bits of 256 from {VALIDATION}#far"),
     ]
 
 
@@ -75,3 +83,34 @@ def test_an_evaluation_set_without_images_drops_nothing():
 def test_an_empty_list_of_sets_is_refused():
     with pytest.raises(ValueError, match="at least 1 item"):
         DecontaminateConfig(against=())
+
+
+def test_a_turned_copy_of_an_evaluation_image_falls():
+    turned = hashed(0, 10)
+    original = hashed(100, 180, key="x", sha256="b")
+    flipped = turned["phashes"][: 32 * 7] + original["phashes"][:32]
+    assert judge([turned | {"phashes": flipped}], [original])[0][0] == "contaminated"
+
+
+def test_without_a_radius_no_look_is_compared():
+    assert judge([hashed(0, 10)], [hashed(0, 10, sha256="b")], radius=None) == [KEPT]
+
+
+def test_a_close_embedding_falls_and_names_the_closest_with_figure_and_limit():
+    references = [embedded(50, key="far"), embedded(9, key="near"), {"key": "none"}]
+    match = EmbeddingMatch(cosine=0.95)
+    found = judge([embedded(0), embedded(30), {}, embedded(58)], references, embedding=match)
+    assert found[0][1].startswith("cosine 0.98")
+    assert found[0][1].endswith(f", over 0.95, to {VALIDATION}#near")
+    assert [reason for reason, _ in found] == ["contaminated", None, None, "contaminated"]
+
+
+def test_many_embeddings_are_compared_in_blocks(monkeypatch):
+
+    angles = np.random.default_rng(1).uniform(0, 360, 50)
+    references = [embedded(angle, key=f"{n}") for n, angle in enumerate(angles[:9])]
+    match = EmbeddingMatch(cosine=0.999)
+    whole = judge([embedded(angle) for angle in angles], references, embedding=match)
+    monkeypatch.setattr(decontaminate, "AT_ONCE", 30)
+    assert judge([embedded(angle) for angle in angles], references, embedding=match) == whole
+    assert [reason for reason, _ in whole[:9]] == ["contaminated"] * 9

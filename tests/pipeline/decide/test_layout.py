@@ -1,40 +1,62 @@
 """Shards of bounded size, and keys that are unique."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from pipeline.decide.layout import WriteConfig, place
+from pipeline.decide import layout
+from pipeline.decide.engine import Local
+from pipeline.decide.layout import WriteConfig
+from pipeline.decide.pool import Pool
+from pipeline.decide.verdict import JUDGED
 
 
-def placed(kept, uids=None, nbytes=None, **config):
+def placed(kept, uids=None, nbytes=None, generations=(0,), parts=(), **config):
+    """The places of rows, of which some are kept, in parts that begin at `parts`."""
     count = len(kept)
-    uids = uids or [f"u{n}" for n in range(count)]
-    found = place(np.array(kept, bool), uids, nbytes or [100] * count, WriteConfig(**config))
-    return {name: column.to_pylist() for name, column in found.items()}
+    facts = [
+        {
+            "row": number,
+            "reason": None if kept[number] else "too_small",
+            "uid": (uids[number] if uids else number).to_bytes(16),
+            "nbytes": nbytes[number] if nbytes else 100,
+        }
+        for number in range(count)
+    ]
+    edges = [0, *parts, count]
+    tables = []
+    for part, (begin, end) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+        rows = [row | {"generation": generations[part]} for row in facts[begin:end]]
+        tables.append(pa.Table.from_pylist(rows, JUDGED))
+    sizes = tuple(table.num_rows for table in tables)
+    pool = Pool(tuple(map(str, range(len(tables)))), generations, sizes, load=None)
+    found, spans = layout.apply(Local(), pool, tables, WriteConfig(**config))
+    for table, span in zip(found, spans, strict=True):
+        held = sorted({shard for shard in table["shard"].to_pylist() if shard is not None})
+        assert held == (list(range(span.first, span.last + 1)) if span else [])
+    return pa.concat_tables(found).to_pydict()
+
+
+def key(uid: int) -> str:
+    return uid.to_bytes(16).hex()
 
 
 def test_kept_rows_fill_shards_in_order_and_others_have_no_place():
     found = placed([1, 0, 1, 1, 0, 1, 1], shard_samples=2)
     assert found["shard"] == [0, None, 0, 1, None, 1, 2]
     assert found["position"] == [0, None, 1, 0, None, 1, 0]
-    assert found["shard_key"] == ["u0", None, "u2", "u3", None, "u5", "u6"]
+    assert found["shard_key"] == [key(0), None, key(2), key(3), None, key(5), key(6)]
 
 
 def test_a_shard_holds_no_more_bytes_than_it_may():
     sizes = np.random.default_rng(1).integers(1, 5000, 200).tolist()
     found = placed([1] * 200, nbytes=sizes, shard_bytes=20_000)
-    for shard in range(max(found["shard"]) + 1):
-        held = [size for size, at in zip(sizes, found["shard"], strict=True) if at == shard]
-        assert sum(held) <= 20_000
-        assert held
-    nexts = [n for n in range(1, 200) if found["position"][n] == 0]
-    for first in nexts:
-        before = [
-            s
-            for s, at in zip(sizes, found["shard"], strict=True)
-            if at == found["shard"][first] - 1
-        ]
-        assert sum(before) + sizes[first] + 1024 * (len(before) + 1) > 20_000, "closed too early"
+    held = [[] for _ in range(max(found["shard"]) + 1)]
+    for size, shard in zip(sizes, found["shard"], strict=True):
+        held[shard].append(size + 1024)
+    assert all(sum(shard) <= 20_000 for shard in held)
+    for before, after in zip(held[:-1], held[1:], strict=True):
+        assert sum(before) + after[0] > 20_000, "closed too early"
 
 
 def test_a_huge_sample_has_a_shard_of_its_own():
@@ -48,28 +70,38 @@ def test_nothing_kept_has_no_shard():
     assert placed([])["shard"] == []
 
 
+@pytest.mark.parametrize("limits", [{"shard_samples": 7}, {"shard_bytes": 30_000}])
+def test_shards_do_not_depend_on_how_the_pool_is_parted(limits):
+    random = np.random.default_rng(2)
+    for _ in range(30):
+        kept = random.integers(0, 2, 60).tolist()
+        sizes = random.integers(1, 9000, 60).tolist()
+        uids = random.integers(0, 20, 60).tolist()
+        parts = sorted(random.integers(0, 61, 6).tolist())
+        whole = placed(kept, uids, sizes, **limits)
+        assert placed(kept, uids, sizes, (0,) * 7, parts, **limits) == whole
+
+
+def test_each_generation_has_shards_of_its_own_the_oldest_first():
+    found = placed([1] * 6, generations=(1, 0, 1), parts=(2, 4), shard_samples=3)
+    assert found["shard"] == [1, 1, 0, 0, 1, 2]
+    assert found["position"] == [0, 1, 0, 1, 2, 0]
+
+
 def test_repeats_of_a_uid_are_numbered():
-    assert placed([1, 1, 0, 1], ["a", "a", "a", "a"])["shard_key"] == ["a", "a-1", None, "a-2"]
+    found = placed([1, 1, 0, 1], uids=[7, 7, 7, 7])["shard_key"]
+    assert found == [key(7), f"{key(7)}-1", None, f"{key(7)}-2"]
 
 
-@pytest.mark.parametrize(
-    "uids",
-    [
-        ["a", "a", "a-1"],
-        ["a-1", "a", "a"],
-        ["a", "a-1", "a"],
-        ["a-1", "a-1", "a", "a", "a", "a-1-1", "a-2"],
-    ],
-)
-def test_keys_stay_unique_when_a_uid_looks_like_a_numbered_repeat(uids):
-    keys = placed([1] * len(uids), uids)["shard_key"]
-    assert len(set(keys)) == len(uids)
-    assert all(key.startswith(uid) for key, uid in zip(keys, uids, strict=True))
+def test_a_repeat_in_an_older_generation_comes_before():
+    found = placed([1, 1], uids=[7, 7], generations=(1, 0), parts=(1,))["shard_key"]
+    assert found == [f"{key(7)}-1", key(7)]
 
 
 def test_keys_are_unique_for_random_uids():
     random = np.random.default_rng(4)
     for _ in range(50):
-        uids = ["-".join(map(str, random.integers(0, 2, random.integers(1, 4)))) for _ in range(12)]
-        keys = placed([1] * 12, uids)["shard_key"]
+        uids = random.integers(0, 4, 12).tolist()
+        keys = placed([1] * 12, uids, generations=(0, 1), parts=(5,))["shard_key"]
         assert len(set(keys)) == 12
+        assert [name[:32] for name in keys] == [key(uid) for uid in uids]

@@ -35,7 +35,8 @@ def judged(config: SelectConfig, *parts: list[str]) -> tuple[list[list[str]], in
     for part in parts:
         table = rows(*({"uid": uid} for uid in part)).select(sorted(selection.columns(config)))
         verdicts = Verdicts(len(part))
-        places.append(selection.drop_not_selected(verdicts, table, chosen))
+        selection.drop_not_selected(verdicts, table, chosen)
+        places.append(selection.met(chosen, table["uid"]))
         stand.append([uid for uid, kept in zip(part, verdicts.kept, strict=True) if kept])
         assert set(verdicts.reason) <= {None, "not_selected"}
     return stand, distinct(chosen, places)
@@ -74,8 +75,9 @@ def test_a_dropped_row_was_met_all_the_same(tmp_path):
     chosen = prepare(saved(tmp_path / "uids.npy", uids))
     verdicts = Verdicts(1)
     verdicts.drop_row(0, selection.Reason.UNREADABLE, "x")
-    places = selection.drop_not_selected(verdicts, rows({"uid": uids[0]}), chosen)
-    assert distinct(chosen, [places]) == 1
+    table = rows({"uid": uids[0]})
+    selection.drop_not_selected(verdicts, table, chosen)
+    assert distinct(chosen, [selection.met(chosen, table["uid"])]) == 1
     assert verdicts.reason == ["unreadable"]
 
 

@@ -1,6 +1,7 @@
 """Bytes to pixels: every common kind of image by its values, and hostile bytes by their reason."""
 
 import io
+import math
 import re
 import struct
 import time
@@ -11,7 +12,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.format.images import FORMATS, ImageError, decode, open_image, to_rgb
+from pipeline.format.images import (
+    FORMATS,
+    OUT_OF_MEMORY,
+    ImageError,
+    decode,
+    open_image,
+    orientation,
+    to_rgb,
+)
 from tests.pipeline.making import encode, picture, png
 
 ORANGE = (200, 100, 50)
@@ -110,6 +119,77 @@ def test_cmyk_becomes_rgb():
 def test_sixteen_bits_are_scaled_to_eight(value, image_format):
     image = Image.fromarray(np.full((12, 16), value, np.uint16))
     assert pixel(encode(image, image_format)) == (value // 256,) * 3
+
+
+@pytest.mark.parametrize("value", [-1.0, 0.0, 0.25, 0.5, 1.0, 300.0, math.nan])
+def test_floating_point_counts_from_zero_to_one(value):
+    data = encode(Image.fromarray(np.full((12, 16), value, np.float32)), "TIFF")
+    grey = 0 if math.isnan(value) else int(min(max(value, 0), 1) * 255)
+    assert pixel(data) == (grey,) * 3
+    head = b"Pf\n16 12\n-1.0\n"
+    assert pixel(head + np.full((12, 16), value, "<f4").tobytes()) == (grey,) * 3
+
+
+@pytest.mark.parametrize(("most", "value"), [(65_535, 40_000), (1023, 625)])
+def test_a_netpbm_file_of_two_bytes_is_scaled_by_its_own_white(most, value):
+    head = f"P5\n16 12\n{most}\n".encode()
+    assert pixel(head + np.full((12, 16), value, ">u2").tobytes()) == (156, 156, 156)
+
+
+def test_sixteen_bit_colour_is_scaled_to_eight():
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        checksum = struct.pack(">I", zlib.crc32(kind + body))
+        return struct.pack(">I", len(body)) + kind + body + checksum
+
+    row = b"\0" + struct.pack(">3H", 40_000, 20_000, 255) * 16
+    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 16, 12, 16, 2, 0, 0, 0))
+    data += chunk(b"IDAT", zlib.compress(row * 12)) + chunk(b"IEND", b"")
+    assert pixel(data) == (156, 78, 0)
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("turn", [1, 3, 6, 8])
+def test_the_orientation_is_told_and_applied_in_every_format(image_format, turn):
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    data = encode(FLAT, image_format, exif=exif)
+    opened = open_image(data)
+    assert orientation(opened) == turn
+    assert to_rgb(opened).size == decode(data).size == ((16, 12) if turn < 5 else (12, 16))
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize(
+    "exif",
+    [
+        b"Exif\0\0MM",
+        b"Exif\0\0II*\0" + b"\xff" * 40,
+        b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x02\0\0\0\x04six\0\0\0\0\0",
+        b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x09\0\0\0\0\0\0",
+    ],
+    ids=["cut", "noise", "text", "nine"],
+)
+def test_an_image_whose_exif_is_broken_is_taken_as_it_lies(image_format, exif):
+    data = encode(FLAT, image_format, exif=exif)
+    assert orientation(open_image(data)) == 1
+    assert decode(data).size == (16, 12)
+
+
+def test_asking_a_broken_png_for_its_orientation_is_an_image_error():
+    with pytest.raises(ImageError, match="decode_failed: "):
+        orientation(open_image(png(1)[:200]))
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError("decoder error: out of memory")])
+def test_running_out_of_memory_has_a_reason_of_its_own(error):
+    def fail(*_):
+        raise error
+
+    image = open_image(png(1))
+    image.load = fail
+    with pytest.raises(ImageError) as caught:
+        to_rgb(image)
+    assert str(caught.value) == OUT_OF_MEMORY
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -38,6 +38,7 @@ def snapshot(dataset: str, **changes) -> Snapshot:
         "config": {"rules": {"min_side": 3}, "name": "é"},
         "plan_sha256": "ab",
         "counts": {"kept": 5, "too_small": 1},
+        "not_downloaded": 4,
         "shards": (
             Shard(f"shards/{ID}/00000000.tar", 3, 10240, "cd"),
             Shard(f"shards/{ID}/00000001.tar", 2, 10240, "ef"),

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from safetensors.torch import save_file
 
 from pipeline import ledger
 from pipeline.format.errors import HeadraceError
+from pipeline.measure import batches
 from pipeline.measure.clip import LOCAL, ClipConfig, fingerprint, weights_digest
 from pipeline.measure.clip_model import ClipScorer
 from pipeline.measure.image import ImageConfig, measure_part
@@ -195,6 +197,61 @@ def test_a_model_whose_weights_are_damaged_is_refused(tmp_path):
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(HeadraceError, match=r"measure\.clip\.model .* cannot be loaded"):
         ClipScorer(ClipConfig(model=name))
+
+
+class Attack:
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.trace),)
+
+
+@pytest.mark.parametrize("name", ["weights.pt", "weights.bin", "weights.npy", "weights.npz"])
+def test_code_in_a_checkpoint_is_not_run(name, tmp_path):
+    trace, file = tmp_path / "it-ran", tmp_path / name
+    if name.endswith(".npy"):
+        np.save(file, np.array([Attack(trace)], object))
+    elif name.endswith(".npz"):
+        np.savez(file, weights=np.array([Attack(trace)], object))
+    else:
+        torch.save({"state_dict": Attack(trace)}, file)
+    with pytest.raises(HeadraceError, match=r"measure\.clip\.model 'ViT-S-32-alt' cannot be"):
+        ClipScorer(ClipConfig(model="ViT-S-32-alt", pretrained=str(file)))
+    assert not trace.exists()
+
+
+def test_code_in_the_weights_of_a_folder_is_not_run(tmp_path):
+    name = save_model(tmp_path / "model")
+    (tmp_path / "model" / "open_clip_model.safetensors").unlink()
+    trace = tmp_path / "it-ran"
+    torch.save(Attack(trace), tmp_path / "model" / "open_clip_pytorch_model.bin")
+    with pytest.raises(HeadraceError, match=r"measure\.clip\.model .* cannot be loaded"):
+        ClipScorer(ClipConfig(model=name))
+    assert not trace.exists()
+
+
+def test_the_reason_of_a_bad_model_is_one_line(tmp_path):
+    torch.save({"a": torch.zeros(1)}, tmp_path / "w.pt")
+    with pytest.raises(HeadraceError) as caught:
+        ClipScorer(ClipConfig(model="ViT-S-32-alt", pretrained=str(tmp_path / "w.pt")))
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+def test_rows_told_to_be_bad_are_not_decoded_and_move_no_other(scorer, part, monkeypatch):
+    scores = scorer.score_part(part, IMAGES)["clip_score"].to_pylist()
+    decoded = []
+    decode = batches.decode
+
+    def watched(data, max_pixels):
+        decoded.append(data)
+        return decode(data, max_pixels)
+
+    monkeypatch.setattr(batches, "decode", watched)
+    again = scorer.score_part(part, IMAGES, frozenset({*BAD, 0, 6}))["clip_score"].to_pylist()
+    assert again == [None if n in (*BAD, 0, 6) else score for n, score in enumerate(scores)]
+    assert len(decoded) == 7
 
 
 def test_the_fingerprint_follows_what_scores_depend_on(model, tmp_path):

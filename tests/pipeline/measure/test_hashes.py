@@ -3,6 +3,7 @@
 import io
 
 import numpy as np
+import pdqhash
 import pytest
 from PIL import Image
 
@@ -11,10 +12,31 @@ from tests.pipeline.making import encode, picture
 
 RADIUS = 31
 
+POSITIONS = [
+    None,
+    Image.Transpose.ROTATE_90,
+    Image.Transpose.ROTATE_180,
+    Image.Transpose.ROTATE_270,
+    Image.Transpose.FLIP_TOP_BOTTOM,
+    Image.Transpose.FLIP_LEFT_RIGHT,
+    Image.Transpose.TRANSPOSE,
+    Image.Transpose.TRANSVERSE,
+]
+
+
+def eight(image: Image.Image) -> np.ndarray:
+    """(8, 32) hashes."""
+    return np.frombuffer(perceptual(image)[0], np.uint8).reshape(8, 32)
+
 
 def bits(a: Image.Image, b: Image.Image) -> int:
-    one, other = (np.frombuffer(perceptual(image)[0], np.uint8) for image in (a, b))
-    return int(np.bitwise_count(one ^ other).sum())
+    return int(np.bitwise_count(eight(a)[0] ^ eight(b)[0]).sum())
+
+
+def detailed(number: int, width: int = 200, height: int = 150) -> Image.Image:
+    """A picture with something in every frequency, as photographs have it."""
+    coarse = np.random.default_rng(number).integers(0, 256, (40, 40, 3), np.uint8)
+    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
 
 
 def saved(image: Image.Image, image_format: str, **options) -> Image.Image:
@@ -37,9 +59,44 @@ def test_other_pictures_lie_far_beyond_the_radius():
     assert min(distances) > 2 * RADIUS
 
 
-def test_a_mirrored_picture_is_another_one():
-    image = picture(3, 200, 150)
-    assert bits(image, image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)) > 2 * RADIUS
+@pytest.mark.parametrize("position", range(1, 8))
+def test_a_picture_that_was_turned_has_the_hash_of_that_position(position):
+    image = detailed(3)
+    turned = image.transpose(POSITIONS[position])
+    assert bits(image, turned) > 2 * RADIUS
+    assert np.bitwise_count(eight(image)[position] ^ eight(turned)[0]).sum() <= 6
+
+
+@pytest.mark.parametrize("number", range(20))
+def test_the_hashes_are_those_of_another_implementation_of_pdq(number):
+    """But for frequencies that round to the median."""
+    small = detailed(number, 64, 64)
+    theirs, quality = pdqhash.compute_dihedral(np.asarray(small))
+    packed = np.packbits(np.array(theirs, np.uint8), axis=1)
+    assert np.bitwise_count(eight(small) ^ packed).sum(axis=1).max() <= 4
+    assert perceptual(small)[1] == quality == 100
+
+
+def test_a_symmetric_picture_has_no_random_bits():
+    half = detailed(5, 64, 128)
+    image = Image.new("RGB", (128, 128))
+    image.paste(half, (0, 0))
+    image.paste(half.transpose(Image.Transpose.FLIP_LEFT_RIGHT), (64, 0))
+    hashes = eight(image)
+    assert hashes[5].tobytes() == hashes[0].tobytes()
+    assert perceptual(image)[1] >= 50
+
+
+@pytest.mark.parametrize("framed", [False, True])
+@pytest.mark.parametrize("upright", [False, True])
+def test_stripes_have_a_hash_of_no_quality(upright, framed):
+    """All flags of three stripes, with a frame or without, would be one picture."""
+    image = Image.new("RGB", (300, 200), "red")
+    image.paste("white", (100, 0, 200, 200) if upright else (0, 66, 300, 133))
+    if framed:
+        image.paste("black", (0, 190, 300, 200))
+        image.paste("black", (290, 0, 300, 200))
+    assert perceptual(image)[1] < 50
 
 
 def test_a_flat_image_has_a_hash_of_no_quality():
@@ -49,12 +106,12 @@ def test_a_flat_image_has_a_hash_of_no_quality():
 def test_an_image_under_eight_pixels_has_no_hash():
     assert perceptual(picture(1, 7, 100)) is None
     assert perceptual(picture(1, 100, 7)) is None
-    assert len(perceptual(picture(1, 8, 8))[0]) == 32
+    assert len(perceptual(picture(1, 8, 8))[0]) == 256
 
 
 @pytest.mark.parametrize("size", [(8, 20_000), (20_000, 8), (513, 8), (8, 512)])
 def test_a_strip_of_any_length_can_be_hashed(size):
-    assert len(perceptual(picture(1, *size))[0]) == 32
+    assert len(perceptual(picture(1, *size))[0]) == 256
 
 
 def test_sha256_is_that_of_the_bytes():

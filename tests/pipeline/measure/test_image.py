@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from pipeline import ledger
+from pipeline.measure import hashes
 from pipeline.measure.image import ImageConfig, facts, fingerprint, measure_part
 from pipeline.pool import source
 from pipeline.pool.sample import PoolImage
@@ -42,20 +43,59 @@ def test_a_good_image_has_every_fact():
     assert (row["caption_words"], row["caption_characters"]) == (3, len(" a  red\tfox "))
     assert row["meta"] == '{"url":"https://h/a"}'
     assert (row["error"], row["nbytes"], row["key"], row["offset"]) == (None, len(data), "a", 512)
-    assert len(row["phash"]) == 32
+    assert (row["mode"], row["frames"], row["orientation"]) == ("RGB", 1, 1)
+    assert row["bits_per_pixel"] == 8 * len(data) / (120 * 80)
+    assert len(row["phashes"]) == 256
     assert 0 <= row["phash_quality"] <= 100
     assert row["sharpness"] > 0
+    assert 0 < row["entropy"] < 8
+    assert 0 <= row["flat_share"] < 1
+    assert (row["language"], row["url"]) == ("en", "https://h/a")
 
 
 def test_facts_are_the_same_on_every_run():
     assert facts(pool_image(png(1)), CONFIG) == facts(pool_image(png(1)), CONFIG)
 
 
-def test_the_size_is_that_of_the_stored_pixels():
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_the_size_is_that_of_the_image_the_right_way_up(image_format, turn):
     exif = Image.Exif()
-    exif[0x0112] = 6
-    row = facts(pool_image(encode(picture(1, 40, 20), exif=exif)), CONFIG)
-    assert (row["width"], row["height"]) == (40, 20)
+    exif[0x0112] = turn
+    row = facts(pool_image(encode(picture(1, 40, 20), image_format, exif=exif)), CONFIG)
+    size = (40, 20) if turn < 5 else (20, 40)
+    assert (row["width"], row["height"], row["orientation"]) == (*size, turn)
+
+
+@pytest.mark.parametrize(
+    ("image", "options", "mode"),
+    [
+        (Image.new("CMYK", (9, 9)), {"image_format": "JPEG"}, "CMYK"),
+        (Image.new("L", (9, 9)), {"image_format": "JPEG"}, "L"),
+        (Image.new("RGBA", (9, 9)), {"image_format": "PNG"}, "RGBA"),
+        (Image.new("I;16", (9, 9)), {"image_format": "PNG"}, "I;16"),
+        (Image.new("P", (9, 9)), {"image_format": "GIF"}, "P"),
+        (Image.new("1", (9, 9)), {"image_format": "TIFF"}, "1"),
+    ],
+)
+def test_the_mode_is_that_of_the_stored_pixels(image, options, mode):
+    row = facts(pool_image(encode(image, **options)), CONFIG)
+    assert (row["error"], row["mode"]) == (None, mode)
+
+
+def test_an_animation_is_measured_by_its_first_frame():
+    first, second = picture(1), Image.new("RGB", (96, 72), "grey")
+    data = encode(first, "PNG", save_all=True, append_images=[second, second])
+    row, alone = (facts(pool_image(one), CONFIG) for one in (data, png(1)))
+    assert row["frames"] == 3
+    for name in ("sharpness", "entropy", "flat_share", "phashes"):
+        assert row[name] == alone[name]
+
+
+def test_a_long_strip_is_hashed_from_all_its_pixels():
+    strip = picture(1, 20, 2000)
+    row = facts(pool_image(encode(strip)), CONFIG)
+    assert (row["phashes"], row["phash_quality"]) == hashes.perceptual(strip)
 
 
 def test_an_image_cut_short_keeps_its_digest_format_and_size():
@@ -65,7 +105,8 @@ def test_an_image_cut_short_keeps_its_digest_format_and_size():
     assert row["sha256"] == hashlib.sha256(data).hexdigest()
     assert (row["format"], row["width"], row["height"]) == ("JPEG", 120, 80)
     assert row["caption_words"] == 3
-    assert "phash" not in row
+    assert row["bits_per_pixel"] == 8 * len(data) / (120 * 80)
+    assert "phashes" not in row
     assert "sharpness" not in row
 
 
@@ -89,7 +130,7 @@ def test_an_image_over_the_limit_of_pixels_is_not_decoded():
 
 def test_a_tiny_image_is_good_but_has_no_perceptual_hash():
     row = facts(pool_image(png(1, 7, 40)), CONFIG)
-    assert (row["error"], row["phash"], row["phash_quality"]) == (None, None, None)
+    assert (row["error"], row["phashes"], row["phash_quality"]) == (None, None, None)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 60_000), (60_000, 1), (8, 30_000), (2, 3)])

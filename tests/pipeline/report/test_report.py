@@ -3,99 +3,46 @@
 import hashlib
 import io
 import json
-import re
-import tarfile
+import math
 from html.parser import HTMLParser
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
 import pytest
 from PIL import Image
 
 from jobs import report
-from pipeline import ledger
+from pipeline import plan
+from pipeline.decide.config import DecideConfig
 from pipeline.decide.cut import CutConfig
-from pipeline.decide.duplicates import DuplicatesConfig
-from pipeline.decide.layout import WriteConfig
-from pipeline.decide.plan import DecideConfig, decide
-from pipeline.decide.rules import RulesConfig
+from pipeline.decide.rules import Range
+from pipeline.decide.verdict import Reason
 from pipeline.format import store
 from pipeline.format.errors import HeadraceError
 from pipeline.format.mixture import Mixture, Source, mixture_bytes
-from pipeline.format.snapshot import Snapshot, parquet_bytes, snapshot_id
-from pipeline.measure.image import ImageConfig, measure_part
-from pipeline.pool.source import SourceConfig, parts
-from pipeline.report import page
-from pipeline.report.curation import as_rows, read_curation
-from pipeline.report.duplicates import closeness, groups
+from pipeline.format.snapshot import Snapshot
+from pipeline.report import histograms, page
+from pipeline.report.curation import Curation, Row, read_curation, rows_at
+from pipeline.report.duplicates import copies
 from pipeline.report.funnel import funnel
-from pipeline.report.scores import scores
-from pipeline.write.publish import library_versions, publish
-from pipeline.write.shards import WRITE_COLUMNS, write_shard
+from pipeline.report.reasons import SETTINGS, WORDS, setting
+from pipeline.report.tables import by_domain, by_source
+from tests.pipeline.report.curated import DECIDE, RULES, curate, photo, write_tar
 
-RULES = RulesConfig(min_side=24, max_aspect=4, min_caption_words=1)
-DECIDE = DecideConfig(rules=RULES, duplicates=DuplicatesConfig())
-CUT = DECIDE.model_copy(update={"cut": CutConfig(top_fraction=0.5)})
-PLACE = ["source", "key", "offset"]
-
-
-def curate(dataset: Path, pool: str, config: DecideConfig = DECIDE) -> Snapshot:
-    """A snapshot made by the pipeline's own functions, without Ray; scores are made up."""
-    found = parts((SourceConfig(url=pool),))
-    tables = [measured(dataset, part, bool(config.cut)) for part in found]
-    rows = pa.concat_tables(tables)
-    rows = rows.append_column("generation", pa.array(np.zeros(rows.num_rows, np.int32)))
-    plan = decide(rows, rows.slice(0, 0), config, WriteConfig())
-    families = {"image": "i", "clip": "c"} if config.cut else {"image": "i"}
-    identity = {"decide": config.model_dump(mode="json"), "sources": [{"url": pool}]}
-    mark = snapshot_id(identity, plan.sha256, None)
-    url = store.absolute(str(dataset))
-    kept = plan.table.filter(plan.table["keep"]).select([*PLACE, "shard", "position", "shard_key"])
-    kept = kept.join(rows.select(WRITE_COLUMNS), PLACE, join_type="inner").sort_by("position")
-    shard = write_shard(url, mark, 0, kept, {part.source: part.format for part in found})
-    snapshot = Snapshot(
-        url, mark, None, identity, plan.sha256, plan.counts, (shard,), families, library_versions()
-    )
-    sources = {name: [getattr(part, name) for part in found] for name in ("source", "format")}
-    sources["part"] = [part.name for part in found]
-    store.publish(store.join(snapshot.url, "plan.parquet"), parquet_bytes(plan.table))
-    store.publish(store.join(snapshot.url, "sources.parquet"), parquet_bytes(pa.table(sources)))
-    publish(snapshot, None)
-    return snapshot
+RANGES = {"sharpness": Range(min=1000.0), "caption_words": Range(max=12)}
+CUT = DECIDE.model_copy(
+    update={
+        "rules": RULES.model_copy(update={"ranges": RANGES}),
+        "cuts": (CutConfig(top_fraction=0.5),),
+    }
+)
 
 
-def measured(dataset: Path, part, scored: bool) -> pa.Table:
-    """One part's facts, put into the ledger too."""
-    image = measure_part(part, ImageConfig())
-    ledger.write_part(ledger.part_url(str(dataset), "image", "i", part.name), image)
-    if not scored:
-        return image
-    score = [made_up_score(row) for row in image.to_pylist()]
-    clip = pa.table({"clip_score": score, "clip_embedding": [[]] * len(score)}, ledger.CLIP_SCHEMA)
-    ledger.write_part(ledger.part_url(str(dataset), "clip", "c", part.name), clip)
-    return image.append_column("clip_score", clip["clip_score"])
+def read(snapshot: Snapshot) -> Curation:
+    return read_curation(snapshot.url, lambda _: {"clip_score", "sharpness", "url"})
 
 
-def made_up_score(row: dict) -> float | None:
-    return None if row["error"] else int(row["sha256"][:4], 16) / 65536
-
-
-def picture(seed: int, side: int = 64) -> bytes:
-    """A JPEG of smooth noise, the same for the same seed."""
-    noise = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), np.uint8)
-    sink = io.BytesIO()
-    Image.fromarray(noise).resize((side, side)).save(sink, "JPEG", quality=95)
-    return sink.getvalue()
-
-
-def write_tar(path: Path, samples: list[tuple[str, bytes, str]]) -> None:
-    with tarfile.open(path, "w") as tar:
-        for key, image, caption in samples:
-            for extension, data in (("jpg", image), ("txt", caption.encode())):
-                info = tarfile.TarInfo(f"{key}.{extension}")
-                info.size = len(data)
-                tar.addfile(info, io.BytesIO(data))
+def all_rows(curation: Curation) -> list[Row]:
+    return list(rows_at(curation.pool, range(curation.rows.num_rows)).values())
 
 
 def write_run(folder: Path, snapshot: Snapshot) -> Path:
@@ -152,7 +99,7 @@ class Elements(HTMLParser):
 
 
 def test_the_funnel_adds_up_to_the_pool_and_is_on_the_page(scored, html):
-    rows = read_curation(scored.url).rows
+    rows = read(scored).rows
     found = funnel(rows, scored.config["decide"])
     assert found.pool == rows.num_rows == sum(scored.counts.values())
     assert found.kept + sum(step.dropped for step in found.steps) == found.pool
@@ -165,53 +112,185 @@ def test_the_funnel_adds_up_to_the_pool_and_is_on_the_page(scored, html):
     assert all(f"{step.left:,}" in text for step in found.steps)
 
 
+def test_rules_that_are_off_are_named_but_not_charted(html):
+    text = " ".join(Elements(html).text.split())
+    assert "Rules that are off: Taken down, Unsafe, In an evaluation set, Other language," in text
+    assert html.count("Over the quota") == 1
+
+
+def test_every_reason_has_words_and_a_setting():
+    assert {*WORDS} == {"kept", *Reason}
+    assert {*SETTINGS} == {*Reason} - {Reason.UNREADABLE}
+
+
+def test_a_setting_is_told_as_it_is_configured():
+    fields = {
+        "lists": {
+            "deny": [{"kind": "domain", "values": ["a.example", "b.example"]}],
+            "allow": [{"kind": "uid", "file": "mine.txt"}],
+        },
+        "safety": {"max": {"nsfw": 0.1}},
+        "rules": {"min_side": 200, "ranges": {"sharpness": {"min": 0.5}}, "languages": ["en"]},
+        "cuts": [{"score": "clip_score", "top_fraction": 0.3}],
+        "duplicates": {"radius": None},
+        "quotas": {"per": "domain", "at_most": 1000},
+    }
+    decide = DecideConfig.model_validate(fields).model_dump(mode="json")
+    told = {reason: setting(reason, decide) for reason in Reason}
+    assert told[Reason.UNREADABLE] == "always on"
+    assert told[Reason.TAKEN_DOWN] == "domain: 2 in the config"
+    assert told[Reason.NOT_SELECTED] == "uid: mine.txt"
+    assert told[Reason.UNSAFE] == "nsfw max 0.1"
+    assert told[Reason.TOO_SMALL] == "min_side 200"
+    assert told[Reason.EXTREME_ASPECT] == told[Reason.CAPTION_TOO_SHORT] == "off"
+    assert told[Reason.OUT_OF_RANGE] == "sharpness min 0.5"
+    assert told[Reason.WRONG_LANGUAGE] == "en"
+    assert told[Reason.LOW_SCORE] == "clip_score top 0.3"
+    assert told[Reason.EXACT_DUPLICATE] == "on"
+    assert told[Reason.NEAR_DUPLICATE] == told[Reason.SEMANTIC_DUPLICATE] == "off"
+    assert told[Reason.OVER_QUOTA] == "1,000 a domain"
+
+
 def test_the_cut_parts_the_rows_it_dropped_from_those_it_let_through(scored):
-    rows = read_curation(scored.url).rows
-    found = scores(rows)
+    curation = read(scored)
+    found, *_ = histograms.histograms(curation.rows, scored.config["decide"])
+    assert found.column == "clip_score"
     (cut,) = found.cuts
-    by_reason = [(row.reason, row.score) for row in as_rows(rows) if row.score is not None]
+    by_reason = [
+        (row.reason, row.facts["clip_score"])
+        for row in all_rows(curation)
+        if row.facts["clip_score"] is not None
+    ]
     assert max(score for reason, score in by_reason if reason == "low_score") <= cut
     passed = (None, "exact_duplicate", "near_duplicate")
-    assert min(score for reason, score in by_reason if reason in passed) == cut
-    assert found.scored == len(by_reason)
+    assert min(score for reason, score in by_reason if reason in passed) == pytest.approx(cut)
+    assert found.rows == len(by_reason)
     assert found.kept.sum() == scored.counts["kept"]
-    assert found.below[found.edges[:-1] >= cut].sum() == 0
+    assert found.fell.sum() == scored.counts["low_score"]
+    assert found.fell[found.edges[:-1] >= cut].sum() == 0
 
 
-def test_a_dataset_without_scores_has_no_score_section(tmp_path):
-    write_tar(tmp_path / "pool.tar", [(f"{n}", picture(n), f"number {n}") for n in range(3)])
+def test_a_range_is_drawn_with_its_limit_and_what_fell_beyond_it(scored, html):
+    curation = read(scored)
+    _, found = histograms.histograms(curation.rows, scored.config["decide"])
+    assert (found.column, found.limits, found.cuts) == ("sharpness", (1000.0,), ())
+    fell = [
+        row
+        for row in all_rows(curation)
+        if row.reason == "out_of_range" and row.detail.startswith("sharpness")
+    ]
+    assert found.fell.sum() == len(fell) > 0
+    assert found.fell[found.edges[:-1] >= 1000].sum() == 0
+    text = Elements(html).text
+    assert "limit 1000" in text
+    assert "cut at 0." in text
+
+
+def test_a_histogram_reaches_to_every_limit_and_counts_every_row_once(scored):
+    rows = read(scored).rows
+    ranges = {"ranges": {"sharpness": {"min": -50.0, "max": 1e6}}}
+    found = histograms.histograms(rows, {"rules": ranges})[0]
+    assert found.edges[0] <= -50
+    assert found.edges[-1] >= 1e6
+    finite = [value for value in rows["sharpness"].to_pylist() if value is not None]
+    assert found.rows == sum(map(math.isfinite, finite))
+
+
+def test_whole_numbers_lie_in_the_middle_of_their_bars(scored):
+    rows = read_curation(scored.url, lambda _: {"caption_words"}).rows
+    (found,) = histograms.histograms(rows, scored.config["decide"])
+    assert set(found.edges % 1) == {0.5}
+    words = rows["caption_words"].to_pylist()
+    counts = found.kept + found.fell + found.other
+    for edge, count in zip(found.edges, counts, strict=False):
+        low = words.count(int(edge + 0.5))
+        assert count == low or edge in (found.edges[0], found.edges[-2])
+    assert counts.sum() == len(words)
+
+
+def test_a_dataset_without_scores_and_ranges_has_no_score_section(tmp_path):
+    write_tar(tmp_path / "pool.tar", [(f"{n}", photo(n), f"number {n}") for n in range(3)])
     html = page.render(curate(tmp_path / "d", str(tmp_path / "pool.tar")).url).decode()
     assert 'id="scores"' not in html
     assert "#scores" not in html
     assert "nan" not in Elements(html).text
 
 
-def test_every_duplicate_stands_beside_the_keeper_that_its_detail_names(scored):
-    rows = read_curation(scored.url).rows
-    shown, number = groups(rows)
-    assert number >= len(shown) > 0
-    for group in shown:
-        place = group.keeper.place
-        for copy in group.copies:
-            assert copy.detail.endswith(f" {place.source}#{place.key}@{place.offset}")
-            assert re.fullmatch(r"same bytes|\d+ bits apart", closeness(copy))
-    sizes = [group.total for group in shown]
-    assert sizes == sorted(sizes, reverse=True)
+def test_every_duplicate_stands_beside_its_keeper(scored):
+    curation = read(scored)
+    found = copies(curation.rows)
+    assert {kind.reason for kind in found} <= {"exact_duplicate", "near_duplicate"}
+    rows = all_rows(curation)
+    for kind in found:
+        assert kind.total >= len(kind.groups) > 0
+        for group in kind.groups:
+            fell = [r.number for r in rows if (r.reason, r.keeper) == (kind.reason, group.keeper)]
+            assert group.total == len(fell)
+            assert list(group.copies) == fell[: len(group.copies)]
+        sizes = [group.total for group in kind.groups]
+        assert sizes == sorted(sizes, reverse=True)
+
+
+def test_copies_of_each_kind_have_a_section_of_their_own(tmp_path):
+    same, like, alike = photo(1), photo(2), photo(2, quality=60)
+    samples = [("a", same, "x"), ("b", same, "x"), ("c", like, "x"), ("d", alike, "x")]
+    write_tar(tmp_path / "pool.tar", [*samples, ("e", same, "x")])
+    snapshot = curate(tmp_path / "d", str(tmp_path / "pool.tar"))
+    near_copies, exact_copies = copies(read(snapshot).rows)
+    (exact,), (near,) = exact_copies.groups, near_copies.groups
+    assert (exact.total, {exact.keeper, *exact.copies}) == (2, {0, 1, 4})
+    assert (near.total, {near.keeper, *near.copies}) == (1, {2, 3})
+    text = Elements(page.render(snapshot.url).decode()).text
+    assert "same bytes" in text
+    assert " bits" in text
+
+
+def test_origins_add_up_and_the_largest_come_first(tmp_path):
+    urls = ["http://www.a.example/1", "https://a.example/2", "http://b.example/", None]
+    for tar, numbers in (("big", range(3)), ("small", range(3, 4))):
+        samples = [(f"k{n}", photo(n), "x" if n else "") for n in numbers]
+        meta = {f"k{n}": json.dumps({"url": urls[n]}).encode() for n in numbers if urls[n]}
+        write_tar(tmp_path / f"{tar}.tar", samples, **meta)
+    curation = read(curate(tmp_path / "d", str(tmp_path / "*.tar")))
+    big, small = by_source(curation.rows, curation.pool.sources).lines
+    assert (big.name.rpartition("/")[2], big.pool, big.kept) == ("big.tar", 3, 2)
+    assert (big.top, big.dropped) == ("Caption too short", 1)
+    assert (small.pool, small.kept, small.top) == (1, 1, "")
+    found = by_domain(curation.rows)
+    assert [(line.name, line.pool, line.kept) for line in found.lines] == [
+        ("a.example", 2, 1),
+        ("b.example", 1, 1),
+        ("no URL told", 1, 1),
+    ]
+    html = Elements(page.render(curation.snapshot.url).decode()).text
+    assert "a.example" in html
+
+
+def test_small_origins_are_one_line_together(tmp_path):
+    samples = [(f"k{n:02}", photo(n, 32), "x") for n in range(33)]
+    meta = {key: json.dumps({"url": f"http://{key}.example/"}).encode() for key, _, _ in samples}
+    write_tar(tmp_path / "pool.tar", samples, **meta)
+    found = by_domain(read(curate(tmp_path / "d", str(tmp_path / "pool.tar"))).rows)
+    assert (len(found.lines), found.total) == (30, 33)
+    assert (found.rest.name, found.rest.pool, found.rest.kept) == ("3 others", 3, 3)
 
 
 def test_keys_may_hold_the_signs_that_part_a_reference(tmp_path):
     names = ("a#b@7", "c#@", "d@0 from e#f@1")
-    write_tar(tmp_path / "p#@.tar", [(name, picture(1), "a word") for name in names])
-    snapshot = curate(tmp_path / "d", str(tmp_path / "p#@.tar"))
-    (group,), _ = groups(read_curation(snapshot.url).rows)
-    assert {group.keeper.place.key, *(copy.place.key for copy in group.copies)} == set(names)
+    write_tar(tmp_path / "p#@.tar", [(name, photo(1), "a word") for name in names])
+    curation = read(curate(tmp_path / "d", str(tmp_path / "p#@.tar")))
+    (kind,) = copies(curation.rows)
+    (group,) = kind.groups
+    assert {group.keeper, *group.copies} == {0, 1, 2}
+    shown = rows_at(curation.pool, [group.keeper, *group.copies])
+    assert {row.key for row in shown.values()} == set(names)
 
 
 def test_a_hostile_caption_and_key_are_shown_as_text(tmp_path):
     caption = "<script>alert(1)</script>\x00\u202e \"'><img src=x onerror=alert(2)>"
     samples = [
-        ("k'\"><script>bad()<", picture(1), caption),
-        ("{{ 7 * 7 }}", picture(2), "{% raw %}"),
+        ("k'\"><script>bad()<", photo(1), caption),
+        ("{{ 7 * 7 }}", photo(2), "{% raw %}"),
     ]
     write_tar(tmp_path / "pool.tar", samples)
     html = page.render(curate(tmp_path / "d", str(tmp_path / "pool.tar")).url).decode()
@@ -247,10 +326,10 @@ def test_the_same_inputs_give_the_same_bytes_wherever_they_are_written(
 
 def test_a_source_that_is_gone_or_changed_is_a_tile_that_says_so(tmp_path):
     for name in ("gone", "changed"):
-        write_tar(tmp_path / f"{name}.tar", [(name, picture(len(name)), f"once {name}")])
+        write_tar(tmp_path / f"{name}.tar", [(name, photo(len(name)), f"once {name}")])
     snapshot = curate(tmp_path / "d", str(tmp_path / "*.tar"))
     (tmp_path / "gone.tar").unlink()
-    write_tar(tmp_path / "changed.tar", [("changed", picture(99), "another")])
+    write_tar(tmp_path / "changed.tar", [("changed", photo(99), "another")])
     text = Elements(page.render(snapshot.url).decode()).text
     assert "source is gone" in text
     assert "source changed" in text
@@ -259,11 +338,11 @@ def test_a_source_that_is_gone_or_changed_is_a_tile_that_says_so(tmp_path):
 
 
 def test_unreadable_rows_are_listed_with_their_reason(scored, html):
-    bad = [row for row in as_rows(read_curation(scored.url).rows) if row.reason == "unreadable"]
+    bad = [row for row in all_rows(read(scored)) if row.reason == "unreadable"]
     listed = Elements(html[html.index('id="unreadable-files"') :]).text
     assert len(bad) == scored.counts["unreadable"]
     for row in bad:
-        assert row.place.key in listed
+        assert row.key in listed
         assert row.detail.partition(": ")[2] in listed
     assert "The rest of the archive is lost" in listed
 
@@ -287,7 +366,7 @@ def test_without_a_run_there_is_no_word_of_training(scored):
 
 
 def test_a_run_that_learnt_from_other_data_is_not_passed_off_as_one_of_this(scored, tmp_path):
-    write_tar(tmp_path / "pool.tar", [("a", picture(1), "word")])
+    write_tar(tmp_path / "pool.tar", [("a", photo(1), "word")])
     other = curate(tmp_path / "d", str(tmp_path / "pool.tar"))
     text = Elements(page.render(other.url, str(write_run(tmp_path / "run", scored))).decode()).text
     assert "was not trained on this snapshot" in text
@@ -320,10 +399,12 @@ def test_a_folder_that_is_no_run_is_an_error_that_names_it(scored, tmp_path, bro
     assert not (tmp_path / "page.html").exists()
 
 
-def test_a_plan_that_is_not_the_manifests_is_refused(scored, tmp_path):
-    write_tar(tmp_path / "pool.tar", [(f"{n}", picture(n), "word") for n in range(3)])
+def test_a_plan_that_is_not_the_manifests_is_refused(tmp_path):
+    write_tar(tmp_path / "pool.tar", [(f"{n}", photo(n), "word") for n in range(3)])
     snapshot = curate(tmp_path / "d", str(tmp_path / "pool.tar"))
-    url = store.join(snapshot.url, "plan.parquet")
-    store.publish(url, parquet_bytes(read_curation(snapshot.url).rows.slice(1)))
-    with pytest.raises(HeadraceError, match=r"plan\.parquet"):
+    plan.write_part(snapshot.url, 0, plan.read_part(snapshot.url, 0).slice(1))
+    with pytest.raises(HeadraceError, match=r"plan and ledger name different images"):
+        page.render(snapshot.url)
+    (tmp_path / "d" / "snapshots" / snapshot.id / "plan" / "00000000.parquet").unlink()
+    with pytest.raises(HeadraceError, match=r"plan/00000000\.parquet"):
         page.render(snapshot.url)

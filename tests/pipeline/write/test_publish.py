@@ -18,6 +18,7 @@ def one(tmp_path) -> Snapshot:
         config={"a": 1},
         plan_sha256="ab",
         counts={"kept": 3},
+        not_downloaded=0,
         shards=(Shard("shards/1/00000000.tar", 3, 10, "cd"),),
         ledger={"image": "ef"},
         libraries=library_versions(),

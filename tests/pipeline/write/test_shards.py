@@ -10,14 +10,13 @@ import pytest
 import webdataset
 from PIL import Image
 
-from pipeline.decide.layout import WriteConfig
-from pipeline.decide.plan import DecideConfig, decide
 from pipeline.format.errors import HeadraceError
 from pipeline.format.snapshot import Shard, index_tar, read_index
 from pipeline.measure.image import ImageConfig, measure_part
 from pipeline.pool import folder
 from pipeline.pool.sample import Part
 from pipeline.pool.webdataset import parts
+from pipeline.write.alter import AlterConfig
 from pipeline.write.shards import WRITE_COLUMNS, shard_path, write_shard
 from tests.pipeline.making import encode, picture, png, tar_part
 
@@ -27,11 +26,13 @@ ID = "0123456789abcdef"
 def kept_rows(*pool: Part) -> pa.Table:
     """What is good in these parts, all in one shard."""
     facts = pa.concat_tables([measure_part(part, ImageConfig()) for part in pool])
-    facts = facts.append_column("generation", pa.array([0] * facts.num_rows, pa.int32()))
-    plan = decide(facts, facts.slice(0, 0), DecideConfig(), WriteConfig()).table
-    where = ["source", "key", "offset"]
-    kept = plan.filter(plan["keep"]).select([*where, "position", "shard_key"])
-    return kept.join(facts.select(WRITE_COLUMNS), where, join_type="inner").sort_by("position")
+    good = facts.filter(facts["error"].is_null()).select(WRITE_COLUMNS)
+    count = range(good.num_rows)
+    return good.append_column("position", [count]).append_column("shard_key", [keys(count)])
+
+
+def keys(count: range) -> list[str]:
+    return [f"{number:032x}" for number in count]
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,8 @@ def rows(pool) -> pa.Table:
 
 def write(dataset: Path, rows: pa.Table, number: int = 0, pool_format: str = "webdataset") -> Shard:
     formats = dict.fromkeys(set(rows["source"].to_pylist()), pool_format)
-    return write_shard(f"file://{dataset}", ID, number, rows, formats)
+    path = shard_path(ID, number)
+    return write_shard(f"file://{dataset}", path, lambda: rows, formats, AlterConfig())
 
 
 def test_a_shard_has_the_same_bytes_wherever_it_is_written(tmp_path, rows):

@@ -2,15 +2,18 @@
 
 import difflib
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pyarrow as pa
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from pipeline import ledger
 from pipeline.decide.config import DecideConfig
 from pipeline.decide.decide import columns as decide_columns
+from pipeline.decide.decide import number_columns
 from pipeline.decide.layout import WriteConfig
 from pipeline.format import store
 from pipeline.format.errors import HeadraceError
@@ -22,9 +25,6 @@ from pipeline.settings import Settings
 from pipeline.write.alter import columns as alter_columns
 
 Model = TypeVar("Model", bound=BaseModel)
-
-
-_TAKEN = {"image", "clip", *ledger.IMAGE_SCHEMA.names, *ledger.CLIP_SCHEMA.names}
 
 
 class MeasureConfig(Settings):
@@ -43,9 +43,29 @@ class MeasureConfig(Settings):
     @classmethod
     def _names_are_free(cls, found: dict[str, ModelConfig]) -> dict[str, ModelConfig]:
         for name in found:
-            if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in _TAKEN:
+            if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in ("image", "clip"):
                 raise ValueError(f"{name!r}: a model's name is a lower-case word of its own")
         return found
+
+    @model_validator(mode="after")
+    def _columns_are_of_one_family(self) -> "MeasureConfig":
+        names = [field.name for fields in self.schemas for field in fields]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two families have a column {name!r}: rename a model")
+        return self
+
+    @property
+    def schemas(self) -> list[pa.Schema]:
+        """Of every family that is measured."""
+        clip = [ledger.CLIP_SCHEMA] if self.clip else []
+        models = [schema(name, model) for name, model in self.models.items()]
+        return [ledger.IMAGE_SCHEMA, *clip, *models]
+
+    @property
+    def columns(self) -> dict[str, pa.DataType]:
+        """Every fact that is measured, and its type."""
+        return {field.name: field.type for fields in self.schemas for field in fields}
 
 
 class CurateConfig(Settings):
@@ -68,14 +88,13 @@ class CurateConfig(Settings):
 
     @model_validator(mode="after")
     def _what_decides_is_measured(self) -> "CurateConfig":
-        known = {*ledger.IMAGE_SCHEMA.names}
-        if self.measure.clip:
-            known |= {*ledger.CLIP_SCHEMA.names}
-        for name, model in self.measure.models.items():
-            known |= {*schema(name, model).names}
+        known = self.measure.columns
         wanted = decide_columns(self.decide) | alter_columns(self.write.alter)
-        for column in sorted(wanted - known):
+        for column in sorted(wanted - known.keys()):
             raise ValueError(_not_measured(column, known))
+        for column in sorted(number_columns(self.decide)):
+            if not (pa.types.is_integer(known[column]) or pa.types.is_floating(known[column])):
+                raise ValueError(f"{column} holds {known[column]}, and only numbers are compared")
         return self
 
     @property
@@ -119,7 +138,7 @@ class MixConfig(Settings):
         return self
 
 
-def _not_measured(column: str, known: set[str]) -> str:
+def _not_measured(column: str, known: Collection[str]) -> str:
     if column.startswith("clip_"):
         return f"{column} is wanted, and no model is named under measure.clip"
     near = difflib.get_close_matches(column, known, n=1)

@@ -8,7 +8,7 @@ places in shards.
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 
 import numpy as np
@@ -53,10 +53,17 @@ def columns(config: DecideConfig) -> set[str]:
     return judge_columns(config).union(*more)
 
 
+def number_columns(config: DecideConfig) -> set[str]:
+    """Those of the columns that are compared with a bound, and must hold numbers."""
+    safety = set(config.safety.max) if config.safety else set()
+    return {*config.rules.ranges, *safety, *(one.score for one in config.cuts)}
+
+
 def decide(
     engine: Engine, pool: Pool, prepared: Prepared, config: DecideConfig, write: WriteConfig
 ) -> Decided:
     """Judges every row of the pool."""
+    pool = replace(pool, load=engine.share(pool.load))
     shared = engine.share(prepared)
     first_rows = pool.bounds[:-1].tolist()
     load, settings = repeat(pool.load), repeat(config)

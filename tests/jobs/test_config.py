@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
@@ -9,6 +10,9 @@ import yaml
 from jobs.config import CurateConfig, MixConfig, load
 from pipeline.format.errors import HeadraceError
 from tests.jobs import curation
+
+
+ROOT = Path(__file__).parents[2]
 
 
 def problem(tmp_path, fields, model=CurateConfig) -> str:
@@ -43,6 +47,33 @@ def test_a_wrong_type_names_its_field(tmp_path):
 def test_a_cut_without_a_model_is_refused_before_any_work(tmp_path):
     fields = curation.fields(tmp_path, decide={"cuts": [{"top_fraction": 0.15}]})
     assert "no model is named under measure.clip" in problem(tmp_path, fields)
+
+
+def test_a_fact_that_nothing_measures_is_refused_with_the_nearest_name(tmp_path):
+    fields = curation.fields(tmp_path, decide={"rules": {"ranges": {"sharpnes": {"min": 3}}}})
+    assert "sharpnes is wanted, and nothing under measure gives it; did you mean 'sharpness'?" in (
+        problem(tmp_path, fields)
+    )
+
+
+def test_a_bound_on_what_is_no_number_is_refused(tmp_path):
+    fields = curation.fields(tmp_path, decide={"safety": {"max": {"caption": 0.1}}})
+    assert "caption holds string, and only numbers are compared" in problem(tmp_path, fields)
+
+
+def test_a_models_score_may_be_used_and_its_columns_must_be_its_own(tmp_path):
+    safe = {"safety": {"max": {"nsfw": 0.1}}}
+    models = {"nsfw": {"kind": "opennsfw"}}
+    fields = curation.fields(tmp_path, decide=safe, measure={"models": models})
+    CurateConfig.model_validate(fields)
+    for name in ("width", "clip", "NSFW"):
+        fields = curation.fields(tmp_path, measure={"models": {name: {"kind": "opennsfw"}}})
+        assert name in problem(tmp_path, fields)
+
+
+@pytest.mark.parametrize("recipe", sorted((ROOT / "jobs/recipes/datacomp").glob("*.yaml")))
+def test_datacomps_recipes_are_good_configs(recipe):
+    load(str(recipe), CurateConfig)
 
 
 def test_two_mixture_sources_of_one_name_are_refused(tmp_path):

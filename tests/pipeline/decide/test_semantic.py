@@ -47,7 +47,7 @@ def test_a_crowd_of_equal_embeddings_is_refused(monkeypatch):
     monkeypatch.setattr(semantic, "MAX_PAIRS", 45)
     vectors = np.repeat(np.eye(4, dtype=np.float32)[:1], 11, axis=0)
     assert len(pairs_within(vectors[:10], 0.9)[0]) == 45
-    with pytest.raises(HeadraceError, match="more than 45 pairs over cosine 0.9"):
+    with pytest.raises(HeadraceError, match=r"more than 45 pairs over cosine 0\.9"):
         pairs_within(vectors, 0.9)
 
 

@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SETUP := scripts/setup.sh scripts/find_python.sh scripts/check_pillow.py
 
-.PHONY: help demo test slow lint types setup clean distclean
+.PHONY: help demo test slow chaos lint types setup clean distclean
 
 help:  ## what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -20,6 +20,9 @@ test: $(READY)  ## the fast tests
 
 slow: $(READY)  ## the slow tests: many processes, kills, clusters
 	$(BIN)/python -m pytest -m slow
+
+chaos: $(READY)  ## twenty rounds of kills of each kind; writes docs/chaos.md
+	$(BIN)/python -m tests.chaos --rounds 20 --log docs/chaos.md
 
 lint: $(READY)  ## ruff: rules and format
 	$(BIN)/ruff check .

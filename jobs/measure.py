@@ -1,20 +1,15 @@
 """`headrace measure`: every pool image is read once, and what it is goes to the ledger."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import ray
-
-from jobs import cluster
+from jobs import cluster, facts, scores
 from jobs.config import CurateConfig
-from jobs.console import console, progress
+from jobs.console import console
 from pipeline import ledger
 from pipeline.format import store
 from pipeline.measure import image
-from pipeline.measure.clip import ClipConfig
 from pipeline.measure.clip import fingerprint as clip_fingerprint
-from pipeline.measure.image import ImageConfig
+from pipeline.measure.models.config import fingerprint as model_fingerprint
 from pipeline.pool.sample import Part
 from pipeline.pool.source import parts as parts_of
 
@@ -26,25 +21,45 @@ class Inputs:
     parts: list[Part]
     references: list[Part]
     families: dict[str, str]
-    """Measure → fingerprint of the pool's facts; references have the image family alone."""
+    """Family → fingerprint of the pool's facts."""
+    reference_families: dict[str, str]
+    """Those of the references: the image family, and the one that embeds for decontamination."""
 
 
 def inputs(config: CurateConfig) -> Inputs:
     """Lists the sources and fingerprints the models. Reads no image."""
     against = config.decide.decontaminate.against if config.decide.decontaminate else ()
-    families = {"image": image.fingerprint(config.measure.image)}
+    families = _families(config)
+    wanted = {"image", _family_of_copies(config)}
+    of_references = {name: mark for name, mark in families.items() if name in wanted}
+    return Inputs(parts_of(config.sources), parts_of(against), families, of_references)
+
+
+def _families(config: CurateConfig) -> dict[str, str]:
+    images = config.measure.image
+    families = {"image": image.fingerprint(images)}
     if config.measure.clip:
-        families["clip"] = clip_fingerprint(config.measure.clip, config.measure.image)
-    return Inputs(parts_of(config.sources), parts_of(against), families)
+        families["clip"] = clip_fingerprint(config.measure.clip, images)
+    for name, model in config.measure.models.items():
+        families[name] = model_fingerprint(name, model, images)
+    return families
+
+
+def _family_of_copies(config: CurateConfig) -> str | None:
+    """The family by whose embeddings copies of evaluation images are found, if one is named."""
+    decontaminate = config.decide.decontaminate
+    embedding = decontaminate.embedding if decontaminate else None
+    return embedding.model if embedding else None
 
 
 def missing(config: CurateConfig, found: Inputs) -> dict[str, list[Part]]:
-    """For each measure, the parts that the ledger does not hold yet."""
-    wanted = {"image": [*found.parts, *found.references], "clip": found.parts}
-    return {
-        measure: ledger.missing(config.dataset_url, measure, mark, wanted[measure])
-        for measure, mark in found.families.items()
-    }
+    """For each family, the parts that the ledger does not hold yet."""
+    todo = {}
+    for family, mark in found.families.items():
+        references = found.references if family in found.reference_families else []
+        wanted = [*found.parts, *references]
+        todo[family] = ledger.missing(config.dataset_url, family, mark, wanted)
+    return todo
 
 
 def run(config: CurateConfig, workers: int | None = None) -> Inputs:
@@ -56,61 +71,13 @@ def run(config: CurateConfig, workers: int | None = None) -> Inputs:
     console.print(f"measure: {len(todo['image'])} parts to do, {done} already in the ledger")
     if any(todo.values()):
         with cluster.session(workers):
-            _measure_images(config, todo["image"], found.families["image"])
-            if config.measure.clip:
-                _measure_clip(config, config.measure.clip, todo["clip"], found.families["clip"])
+            facts.measure(config, todo["image"], found.families["image"])
+            for family, model in _models(config).items():
+                scores.measure(config, family, model, todo[family], found.families)
     return found
 
 
-@ray.remote(max_retries=3)
-def _image_task(part: Part, config: ImageConfig, url: str) -> int:
-    table = image.measure_part(part, config)
-    ledger.write_part(url, table)
-    return table.num_rows
-
-
-def _measure_images(config: CurateConfig, todo: Sequence[Part], mark: str) -> None:
-    def submit(part: Part) -> Any:
-        url = ledger.part_url(config.dataset_url, "image", mark, part.name)
-        return _image_task.remote(part, config.measure.image, url)
-
-    with progress("measure images", len(todo), "parts") as advance:
-        for _ in cluster.run(todo, submit, in_flight=2 * cluster.cpus()):
-            advance(1)
-
-
-class _ClipActor:
-    def __init__(self, config: ClipConfig, images: ImageConfig) -> None:
-        from pipeline.measure.clip_model import ClipScorer  # only actors pay for loading torch
-
-        self.images = images
-        self.scorer = ClipScorer(config)
-
-    def score(self, part: Part, url: str) -> int:
-        table = self.scorer.score_part(part, self.images)
-        ledger.write_part(url, table)
-        return table.num_rows
-
-
-def _measure_clip(config: CurateConfig, clip: ClipConfig, todo: Sequence[Part], mark: str) -> None:
-    if not todo:
-        return
-    on_gpu = clip.device == "cuda"
-    room = cluster.gpus() if on_gpu else cluster.cpus() // clip.threads
-    needs = {"num_gpus": 1} if on_gpu else {"num_cpus": clip.threads}
-    actor: Any = ray.remote(max_restarts=-1, max_task_retries=3)(_ClipActor)
-    actors = [
-        actor.options(**needs).remote(clip, config.measure.image)
-        for _ in range(max(1, min(room, len(todo))))
-    ]
-
-    def submit(work: tuple[int, Part]) -> Any:
-        number, part = work
-        url = ledger.part_url(config.dataset_url, "clip", mark, part.name)
-        return actors[number % len(actors)].score.remote(part, url)
-
-    with progress("score images and captions", len(todo), "parts") as advance:
-        for _ in cluster.run(enumerate(todo), submit, in_flight=2 * len(actors)):
-            advance(1)
-    for actor in actors:
-        ray.kill(actor)
+def _models(config: CurateConfig) -> dict[str, scores.Model]:
+    """Family → the model that makes it."""
+    clip = {"clip": config.measure.clip} if config.measure.clip else {}
+    return {**clip, **config.measure.models}

@@ -13,10 +13,10 @@ from jobs.decide import Decision
 from jobs.measure import Inputs
 from pipeline.decide.layout import Span
 from pipeline.format.snapshot import Shard, Snapshot, latest
-from pipeline.write.publish import library_versions, publish
-from pipeline.write.rows import Kept, kept_rows
 from pipeline.write.alter import AlterConfig
 from pipeline.write.alter import columns as alter_columns
+from pipeline.write.publish import library_versions, publish
+from pipeline.write.rows import Kept, kept_rows
 from pipeline.write.shards import WRITE_COLUMNS, shard_path, write_shard
 
 

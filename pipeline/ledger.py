@@ -75,12 +75,7 @@ def part_url(dataset: str, measure: str, fingerprint: str, part: str) -> str:
 
 def missing(dataset: str, measure: str, fingerprint: str, parts: Sequence[Part]) -> list[Part]:
     """The parts that are not published yet, in order, by one listing."""
-    fs, folder = store.filesystem(store.join(dataset, "ledger", measure, fingerprint))
-    done = (
-        {name.rpartition("/")[2] for name in fs.ls(folder, detail=False)}
-        if fs.exists(folder)
-        else set()
-    )
+    done = store.names(store.join(dataset, "ledger", measure, fingerprint))
     return [part for part in parts if f"{part.name}.parquet" not in done]
 
 
@@ -128,7 +123,7 @@ def _read(url: str, columns: Collection[str]) -> pa.Table:
 def _opened(url: str) -> Iterator[IO[bytes]]:
     if not store.exists(url):
         raise HeadraceError(f"{url}: this part is not measured yet; run `headrace measure`")
-    with store.open_read(url) as file:
+    with store.reading(url), store.open_read(url) as file:
         try:
             yield file
         except (pa.ArrowException, OSError) as error:

@@ -68,7 +68,7 @@ def train(clusters: int, *samples: pa.Table) -> npt.NDArray[np.float32]:
 
 def assign(rows: pa.Table, centroids: npt.NDArray[np.float32]) -> pa.Table:
     """The rows with the number of their nearest centroid."""
-    found = nearest(_vectors(rows), centroids) if rows.num_rows else []
+    found = nearest(_vectors(rows), centroids) if rows.num_rows else np.zeros(0, np.int32)
     return rows.append_column("cluster", pa.array(found, pa.int32()))
 
 

@@ -13,7 +13,6 @@ from pipeline.decide.near import MIN_QUALITY
 from pipeline.decide.pool import Load
 from pipeline.decide.verdict import JUDGED, Verdicts
 
-
 LOOK = {"phashes", "phash_quality"}
 
 

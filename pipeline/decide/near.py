@@ -39,6 +39,7 @@ _FLIPS = np.concatenate([[0], 1 << np.arange(WORD_BITS)]).astype(np.uint16)
 
 Hashes = npt.NDArray[np.uint8]
 Numbers = npt.NDArray[np.int64]
+Places = npt.NDArray[np.int32]
 Bits = npt.NDArray[np.int16]
 Columns = npt.NDArray[np.uint64]
 Found = tuple[Numbers, Numbers, Bits]
@@ -67,7 +68,7 @@ class Index:
     def __init__(self, hashes: Hashes) -> None:
         self.hashes = np.ascontiguousarray(hashes)
         self._columns = _columns(self.hashes)
-        self._tables: list[tuple[Numbers, npt.NDArray[np.int32]]] = []
+        self._tables: list[tuple[Places, Places]] = []
 
     def search(self, queries: Hashes, radius: int) -> Found:
         """Pairs of queries (m, 8, 32), in the nearest of eight positions, and rows of the index.
@@ -96,7 +97,8 @@ class Index:
         step = max(8, CANDIDATES // max(1, len(self.hashes)))
         for at in range(0, len(queries), step):
             ends, bits, row = flat.range_search(queries[at : at + step], radius + 1)
-            query = at + np.repeat(np.arange(len(ends) - 1), np.diff(ends.astype(np.int64)))
+            count = np.diff(ends.astype(np.int64)).astype(np.int64)  # faiss: unsigned
+            query = at + np.repeat(np.arange(len(count)), count)
             yield query, row, bits.astype(np.int16)
 
     def _by_words(self, queries: Hashes, radius: int) -> Iterator[Found]:
@@ -126,7 +128,7 @@ class Index:
             query, row, bits = query[close], row[close], bits[close]
         return query, row, bits
 
-    def _table(self, word: int) -> tuple[Numbers, npt.NDArray[np.int32]]:
+    def _table(self, word: int) -> tuple[Places, Places]:
         """Rows ordered by one of their words, and where each of its 65,536 values begins."""
         while len(self._tables) <= word:
             column = self.hashes.view(np.uint16)[:, len(self._tables)]
@@ -141,7 +143,7 @@ def _columns(hashes: Hashes) -> Columns:
     return np.ascontiguousarray(hashes.view(np.uint64).T)
 
 
-def _expand(start: Numbers, stop: Numbers) -> Iterator[tuple[Numbers, Numbers]]:
+def _expand(start: Places, stop: Places) -> Iterator[tuple[Numbers, Numbers]]:
     """The numbers of each range [start, stop) and which range they are of, some at a time."""
     end = np.cumsum(stop - start, dtype=np.int64)
     cuts = np.searchsorted(end, np.arange(CANDIDATES, end[-1] + CANDIDATES, CANDIDATES), "right")

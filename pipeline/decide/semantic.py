@@ -59,8 +59,7 @@ def train(sample: Matrix, clusters: int) -> Matrix:
         sample.shape[1], clusters, niter=ROUNDS, seed=SEED, spherical=True, **limits
     )
     means.train(np.ascontiguousarray(sample, np.float32))
-    centroids: Matrix = means.centroids
-    return centroids
+    return np.asarray(means.centroids, np.float32)
 
 
 def pairs_within(

@@ -101,6 +101,20 @@ def to_rgb(image: Image.Image) -> Image.Image:
         raise ImageError(_decode_failed(error)) from error
 
 
+def to_luma(image: Image.Image) -> Image.Image:
+    """Decodes an opened image into its 8-bit luma, the right way up. Raises ImageError.
+
+    A JPEG stores the luma by itself, at full size: its colours are read, but never computed,
+    which takes a fifth less time. It differs from the luma of the RGB image by rounding.
+    """
+    if image.format == "JPEG" and image.mode == "RGB":
+        image.draft("L", image.size)
+        turn = _UPRIGHT.get(orientation(image))
+        _load(image)
+        return image if turn is None else image.transpose(turn)
+    return to_rgb(image).convert("L")
+
+
 def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Bytes to an 8-bit RGB image. Raises ImageError."""
     return to_rgb(open_image(data, max_pixels))

@@ -69,7 +69,8 @@ def join(url: str, *names: str) -> str:
 def filesystem(url: str) -> tuple[Any, str]:
     """The fsspec file system of a URL, and the path in it."""
     try:
-        return fsspec.core.url_to_fs(absolute(url))
+        # Other processes write here: a listing kept from before would hide what they published.
+        return fsspec.core.url_to_fs(absolute(url), use_listings_cache=False)
     except (ImportError, ValueError) as error:
         raise HeadraceError(f"{redact(url)}: no such kind of store: {error}") from error
 
@@ -164,14 +165,16 @@ def find(url: str) -> list[Stat]:
 def names(url: str) -> set[str]:
     """The names of the files in a folder; none if there is no such folder."""
     fs, path = filesystem(url)
-    found = fs.ls(path, detail=False) if fs.exists(path) else []
+    with reading(url):
+        found = fs.ls(path, detail=False) if fs.exists(path) else []
     return {name.rpartition("/")[2] for name in found}
 
 
 def exists(url: str) -> bool:
     """Whether a file is there."""
     fs, path = filesystem(url)
-    return bool(fs.exists(path))
+    with reading(url):
+        return bool(fs.exists(path))
 
 
 def open_read(url: str) -> IO[bytes]:

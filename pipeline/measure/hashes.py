@@ -12,7 +12,6 @@ SIDE = 64
 MIN_SIDE = 8
 """Below this an image has too few pixels for 256 bits to mean anything."""
 
-_LUMA = np.array([0.299, 0.587, 0.114])
 _FREQUENCY, _PLACE = np.arange(1, 17)[:, None], np.arange(SIDE)[None, :]
 _DCT = np.sqrt(2 / SIDE) * np.cos(np.pi / SIDE * _FREQUENCY * (_PLACE + 0.5))
 _ODD = np.where(np.arange(1, 17) % 2, -1.0, 1.0)
@@ -40,8 +39,8 @@ def perceptual(image: Image.Image) -> tuple[bytes, int] | None:
     """
     if min(image.size) < MIN_SIDE:
         return None
-    pixels = np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BOX))
-    luma: npt.NDArray[np.float64] = pixels @ _LUMA
+    small = image.resize((SIDE, SIDE), Image.Resampling.BOX)
+    luma = np.asarray(small.convert("L"), np.float64)
     waves = np.rint(_DCT @ luma @ _DCT.T)
     eight = _turned(waves).reshape(8, 256)
     bits = eight > np.partition(eight, 127, axis=1)[:, 127:128]

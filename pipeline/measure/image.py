@@ -6,7 +6,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from pipeline import ledger
-from pipeline.format.images import MAX_PIXELS, ImageError, open_image, orientation, to_rgb
+from pipeline.format.images import MAX_PIXELS, ImageError, open_image, orientation, to_luma
 from pipeline.measure import caption, frames, hashes, quality, told
 from pipeline.pool import source
 from pipeline.pool.sample import Part, PoolImage, clean_meta
@@ -68,11 +68,11 @@ def _add_pixel_facts(row: dict[str, Any], data: bytes, config: ImageConfig) -> N
     row |= {"format": opened.format, "mode": opened.mode, "width": width, "height": height}
     row |= {"bits_per_pixel": 8 * len(data) / (width * height)}
     row |= {"frames": frames.count(opened, data), "orientation": orientation(opened)}
-    rgb = to_rgb(opened)
-    small = quality.reduced(rgb)
-    row |= {"width": rgb.width, "height": rgb.height} | quality.figures(small)
+    luma = to_luma(opened)
+    small = quality.reduced(luma)
+    row |= {"width": luma.width, "height": luma.height} | quality.figures(small)
     # A strip has too few rows left in the small copy to be told from another.
-    seen = small if min(small.size) >= hashes.SIDE else rgb
+    seen = small if min(small.size) >= hashes.SIDE else luma
     row["phashes"], row["phash_quality"] = hashes.perceptual(seen) or (None, None)
 
 

@@ -11,7 +11,6 @@ from jobs.config import CurateConfig, MixConfig, load
 from pipeline.format.errors import HeadraceError
 from tests.jobs import curation
 
-
 ROOT = Path(__file__).parents[2]
 
 

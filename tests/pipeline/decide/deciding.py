@@ -1,5 +1,6 @@
 """Deciding on ledger rows that a test makes up, without a ledger."""
 
+import itertools
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -35,8 +36,7 @@ def pool_of(table: pa.Table, cuts: Sequence[int] = ()) -> Pool:
     changes = np.flatnonzero(np.diff(generation)) + 1
     edges = sorted({0, *changes.tolist(), *cuts, table.num_rows})
     parts = {
-        f"{begin:08d}": table.slice(begin, end - begin)
-        for begin, end in zip(edges[:-1], edges[1:], strict=True)
+        f"{begin:08d}": table.slice(begin, end - begin) for begin, end in itertools.pairwise(edges)
     }
     return Pool(
         parts=tuple(parts),

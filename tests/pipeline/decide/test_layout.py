@@ -1,5 +1,7 @@
 """Shards of bounded size, and keys that are unique."""
 
+import itertools
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -25,7 +27,7 @@ def placed(kept, uids=None, nbytes=None, generations=(0,), parts=(), **config):
     ]
     edges = [0, *parts, count]
     tables = []
-    for part, (begin, end) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for part, (begin, end) in enumerate(itertools.pairwise(edges)):
         rows = [row | {"generation": generations[part]} for row in facts[begin:end]]
         tables.append(pa.Table.from_pylist(rows, JUDGED))
     sizes = tuple(table.num_rows for table in tables)
@@ -55,7 +57,7 @@ def test_a_shard_holds_no_more_bytes_than_it_may():
     for size, shard in zip(sizes, found["shard"], strict=True):
         held[shard].append(size + 1024)
     assert all(sum(shard) <= 20_000 for shard in held)
-    for before, after in zip(held[:-1], held[1:], strict=True):
+    for before, after in itertools.pairwise(held):
         assert sum(before) + after[0] > 20_000, "closed too early"
 
 

@@ -1,0 +1,1 @@
+"""SIGKILL for real processes at random moments, and what must be true afterwards."""

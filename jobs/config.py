@@ -36,7 +36,7 @@ class MeasureConfig(Settings):
     clip: ClipConfig | None = None
     """An image-text score and embedding, if a model is named."""
 
-    models: dict[str, ModelConfig] = {}
+    models: dict[str, ModelConfig] = Field(default={})
     """Further models, each under a name of your choice that its ledger columns begin with."""
 
     @field_validator("models")

@@ -1,5 +1,6 @@
 """`headrace decide`: one verdict per pool image, from the ledger alone."""
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from pipeline.decide.decide import Decided, decide
 from pipeline.decide.engine import Engine, Local
 from pipeline.decide.judge import columns, digests, prepare
 from pipeline.decide.layout import Span
+from pipeline.decide.near import PDQ_RADIUS, recall_of
 from pipeline.decide.pool import Pool
 from pipeline.format import store
 from pipeline.format.snapshot import parquet_bytes, snapshot_id
@@ -70,7 +72,15 @@ def run(config: CurateConfig, found: Inputs, workers: int | None = None) -> Deci
 def verdicts(engine: Engine, config: CurateConfig, found: Inputs, pool: Pool) -> Decided:
     """The verdicts on a pool; nothing is written."""
     prepared = prepare(config.decide, _references(config, found))
-    return decide(engine, pool, prepared, config.decide, config.write)
+    near = config.decide.duplicates
+    if near and near.radius is not None and near.radius != PDQ_RADIUS:
+        console.print(f"decide: {recall_of(near.radius)}, {recall_of(PDQ_RADIUS)}")
+    began = time.monotonic()
+
+    def tell(step: str) -> None:
+        console.print(f"decide: {time.monotonic() - began:6.1f} s  {step}")
+
+    return decide(engine, pool, prepared, config.decide, config.write, tell)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ places in shards.
 
 import hashlib
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import repeat
 
@@ -60,9 +61,15 @@ def number_columns(config: DecideConfig) -> set[str]:
 
 
 def decide(
-    engine: Engine, pool: Pool, prepared: Prepared, config: DecideConfig, write: WriteConfig
+    engine: Engine,
+    pool: Pool,
+    prepared: Prepared,
+    config: DecideConfig,
+    write: WriteConfig,
+    tell: Callable[[str], None] = lambda step: None,
 ) -> Decided:
-    """Judges every row of the pool."""
+    """Judges every row of the pool. `tell` hears of each step that begins."""
+    tell("rules of one row")
     pool = replace(pool, load=engine.share(pool.load))
     shared = engine.share(prepared)
     first_rows = pool.bounds[:-1].tolist()
@@ -73,13 +80,17 @@ def decide(
     selected = _selected(engine, pool, prepared)
     cuts = []
     for cut_config in config.cuts:
+        tell(f"cut by {cut_config.score}")
         scores = engine.map(scores_of, load, pool.parts, repeat(cut_config.score))
         tables, found = cut.apply(engine, tables, scores, pool.generations, cut_config)
         cuts.append(found)
     if config.duplicates:
+        tell("duplicates")
         tables = duplicates.apply(engine, pool, tables, config.duplicates)
     if config.quotas:
+        tell(f"quotas per {config.quotas.per}")
         tables = over_quota.apply(engine, pool, tables, config.quotas)
+    tell("places in shards")
     places, spans = layout.apply(engine, pool, tables, write)
     plans = engine.map(planned, load, pool.parts, tables, places)
     digests = b"".join(engine.get(found) for found in engine.map(plan.digest, plans))

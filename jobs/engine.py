@@ -5,7 +5,6 @@ from typing import Any
 
 import pyarrow as pa
 import ray
-import ray.data
 
 from jobs import cluster
 from pipeline.decide.engine import Handle, OnGroups
@@ -46,6 +45,8 @@ class OnRay:
             if tables:
                 yield self.get(_together.remote(function, *tables))
             return
+        import ray.data  # takes most of a second, which every worker would pay
+
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         context.target_max_block_size = None  # or a large partition is cut in the midst of a key

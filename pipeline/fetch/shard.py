@@ -17,7 +17,6 @@ from typing import IO, Any
 import aiohttp
 import pyarrow as pa
 import pyarrow.compute as pc
-import webdataset
 from aiohttp.abc import AbstractResolver
 
 from pipeline.fetch import urls
@@ -32,6 +31,7 @@ from pipeline.format.errors import HeadraceError
 from pipeline.format.images import ImageError
 from pipeline.format.snapshot import parquet_bytes, read_parquet
 from pipeline.pool.sample import clean_meta, uid_of
+from pipeline.write.tar import Tar
 
 FACTS = pa.schema(
     [
@@ -198,19 +198,17 @@ def _facts(picture: Picture) -> dict[str, Any]:
 
 
 def _publish_tar(url: str, rows: list[Row], spool: Spool) -> None:
-    with (
-        store.publishing(url) as file,
-        webdataset.TarWriter(file, user="", group="", mtime=0, encoder=False) as tar,
-    ):
+    with store.publishing(url) as file:
+        tar = Tar(file)
         for row in rows:
             if row.meta["status"] == "success":
-                sample = {
-                    "__key__": row.meta["key"],
+                members = {
                     row.extension: spool.read(*row.spooled),
                     "json": clean_meta(row.meta).encode(),
                     "txt": (row.meta["caption"] or "").encode(),
                 }
-                tar.write(sample)
+                tar.add(row.meta["key"], members)
+        tar.close()
 
 
 def _schema(listed: pa.Schema) -> pa.Schema:

@@ -1,6 +1,8 @@
 """The sources of a pool: one module per format, found by its name."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Literal, Protocol
 
 from pydantic import Field
@@ -9,6 +11,9 @@ from pipeline.format import store
 from pipeline.pool import folder, imagenet, parquet, sidecar, webdataset
 from pipeline.pool.sample import Part, PoolImage
 from pipeline.settings import Settings
+
+Fetch = Callable[[str, int, int], bytes]
+"""The image bytes at a key, offset and length of one source."""
 
 
 class Format(Protocol):
@@ -61,6 +66,21 @@ def read(part: Part, max_bytes: int) -> Iterator[PoolImage]:
     """The pool images of one part. Raises HeadraceError if the store fails."""
     with store.reading(part.source):
         yield from FORMATS[part.format].read(part, max_bytes)
+
+
+@contextmanager
+def fetching(pool_format: str, source: str) -> Iterator[Fetch]:
+    """`fetch` of one source. A tar is opened once: of a far store, neighbours come together."""
+    if pool_format != "webdataset":
+        yield partial(FORMATS[pool_format].fetch, source)
+        return
+    with store.reading(source), store.open_read(source) as file:
+
+        def fetch(_: str, offset: int, nbytes: int) -> bytes:
+            file.seek(offset)
+            return file.read(nbytes)
+
+        yield fetch
 
 
 def counts(part: Part) -> dict[str, int]:

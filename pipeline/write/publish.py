@@ -12,7 +12,6 @@ LIBRARIES = (
     "headrace",
     "numpy",
     "pyarrow",
-    "webdataset",
     "open-clip-torch",
     "torch",
     "faiss-cpu",

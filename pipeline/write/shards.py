@@ -2,17 +2,19 @@
 
 import hashlib
 from collections.abc import Callable
-from typing import IO, Any
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import webdataset
 
 from pipeline.format import store
 from pipeline.format.errors import HeadraceError
-from pipeline.format.snapshot import Shard, index_tar, parquet_bytes
-from pipeline.pool.source import FORMATS as POOL_FORMATS
+from pipeline.format.snapshot import Shard, parquet_bytes
+from pipeline.pool.source import Fetch, fetching
 from pipeline.write.alter import AlterConfig, finish
+from pipeline.write.tar import Tar
 
 WRITE_COLUMNS = ("source", "key", "offset", "nbytes", "sha256", "format", "caption", "meta")
 """Ledger columns that a shard is written from, beside the plan's `shard_key`."""
@@ -41,36 +43,32 @@ def write_shard(
         return written
     table = rows()
     with store.publishing(store.join(dataset, path)) as file:
-        hashing = _Hashing(file)
-        with webdataset.TarWriter(hashing, user="", group="", mtime=0, encoder=False) as tar:
-            for row in table.to_pylist():
-                tar.write(_sample(row, formats[row["source"]], alter))
-        shard = Shard(path, table.num_rows, hashing.nbytes, hashing.digest.hexdigest())
-    _publish_index(dataset, shard)
+        tar = Tar(file)
+        for source, mine in groupby(table.to_pylist(), key=itemgetter("source")):
+            with fetching(formats[source], source) as fetch:
+                for row in mine:
+                    tar.add(row["shard_key"], _members(row, fetch, alter))
+        index = tar.close()
+    shard = Shard(path, table.num_rows, tar.nbytes, tar.digest.hexdigest())
+    _publish_index(dataset, shard, index)
     return shard
 
 
-def _sample(row: dict[str, Any], pool_format: str, alter: AlterConfig) -> dict[str, Any]:
-    fetch = POOL_FORMATS[pool_format].fetch
-    image = fetch(row["source"], row["key"], row["offset"], row["nbytes"])
+def _members(row: dict[str, Any], fetch: Fetch, alter: AlterConfig) -> dict[str, bytes]:
+    image = fetch(row["key"], row["offset"], row["nbytes"])
     if hashlib.sha256(image).hexdigest() != row["sha256"]:
         raise HeadraceError(
             f"{row['source']}: sample {row['key']} is not what was measured; the source changed "
             "in place: run `headrace measure` again"
         )
     image, extension, meta = finish(image, row, alter)
-    return {
-        "__key__": row["shard_key"],
-        extension: image,
-        "json": meta.encode(),
-        "txt": row["caption"].encode(),
-    }
+    return {extension: image, "json": meta.encode(), "txt": row["caption"].encode()}
 
 
-def _publish_index(dataset: str, shard: Shard) -> None:
+def _publish_index(dataset: str, shard: Shard, index: pa.Table) -> None:
     """The index, which carries the tar's size and digest: with it, the shard is complete."""
     facts = {"nbytes": str(shard.nbytes), "sha256": shard.sha256}
-    table = index_tar(store.join(dataset, shard.path)).replace_schema_metadata(facts)
+    table = index.replace_schema_metadata(facts)
     store.publish(store.join(dataset, shard.index_path), parquet_bytes(table))
 
 
@@ -83,17 +81,3 @@ def _published(dataset: str, path: str) -> Shard | None:
         found = pq.read_metadata(file)
     facts = found.schema.to_arrow_schema().metadata
     return Shard(path, found.num_rows, int(facts[b"nbytes"]), facts[b"sha256"].decode())
-
-
-class _Hashing:
-    """A file to write to that knows the size and digest of what went through it."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self.file = file
-        self.nbytes = 0
-        self.digest = hashlib.sha256()
-
-    def write(self, data: bytes) -> int:
-        self.digest.update(data)
-        self.nbytes += len(data)
-        return self.file.write(data)

@@ -7,6 +7,7 @@ import yaml
 
 from jobs import curate, mix
 from jobs.config import CurateConfig, MixConfig, load
+from pipeline.fetch.config import FetchConfig
 from pipeline.format.errors import HeadraceError
 from pipeline.format.mixture import read_mixture
 from trainer import metrics
@@ -65,5 +66,6 @@ def test_the_command_trains_on_two_processes_and_says_how_far_it_is(tmp_path, da
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_recipe_is_a_good_config(path):
-    model = {"aim": TrainConfig, "mix": MixConfig}.get(path.stem.partition("-")[0], CurateConfig)
+    models = {"aim": TrainConfig, "mix": MixConfig, "fetch": FetchConfig, "curate": CurateConfig}
+    model = models[path.stem.partition("-")[0]]
     load(str(path), model)

@@ -232,7 +232,7 @@ def test_every_duplicate_stands_beside_its_keeper(scored):
 
 
 def test_copies_of_each_kind_have_a_section_of_their_own(tmp_path):
-    same, like, alike = photo(1), photo(2), photo(2, quality=60)
+    same, like, alike = photo(1), photo(2), photo(2, quality=85)
     samples = [("a", same, "x"), ("b", same, "x"), ("c", like, "x"), ("d", alike, "x")]
     write_tar(tmp_path / "pool.tar", [*samples, ("e", same, "x")])
     snapshot = curate(tmp_path / "d", str(tmp_path / "pool.tar"))

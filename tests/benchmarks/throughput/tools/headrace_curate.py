@@ -12,11 +12,12 @@ ANEW = {"max_side": work.MAX_SIDE, "reencode": {"format": "jpeg", "quality": wor
 
 
 def job(pool: Path, out: Path, anew: bool) -> None:
+    shard = work.WARM_SHARD if pool.name == "warm" else work.PER_SHARD
     config = {
         "dataset": str(out),
         "sources": [{"url": str(pool / "tars" / "*.tar")}],
         "decide": {"rules": {"min_side": work.MIN_SIDE}},
-        "write": {"shard_samples": work.PER_SHARD} | ({"alter": ANEW} if anew else {}),
+        "write": {"shard_samples": shard} | ({"alter": ANEW} if anew else {}),
     }
     curate.run(CurateConfig.model_validate(config), work.WORKERS)
 

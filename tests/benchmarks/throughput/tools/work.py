@@ -24,6 +24,9 @@ MAX_SIDE, QUALITY = 256, 95
 
 WORKERS, PER_SHARD = 2, 256
 
+WARM_SHARD = 8
+"""Images in a shard of the warm-up, so few that every worker writes one."""
+
 
 def decode(data: bytes) -> Image.Image:
     return Image.open(io.BytesIO(data)).convert("RGB")

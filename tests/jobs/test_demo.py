@@ -64,7 +64,7 @@ def test_the_demo_runs_is_restartable_and_says_the_same_again(tmp_path, headrace
     for kind in ALWAYS_CAUGHT:
         caught, planted = card.caught[kind]
         assert caught == planted, kind
-    assert card.caught["resized"] == (30, 31)  # one is a postmark of 60 pixels
+    assert card.caught["resized"][0] >= 30  # of 31: one is a postmark of 60 pixels
     assert set(card.false_drops) <= {"low_score", "near_duplicate", "contaminated"}
     assert sum(card.false_drops.values()) - card.false_drops["low_score"] <= MIRRORED
     assert card.pool_auc > 0.65

@@ -1,5 +1,6 @@
 """Decide's engine on Ray: tasks, and Ray Data's hash shuffle where a pool outgrows one task."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -47,6 +48,7 @@ class OnRay:
             return
         import ray.data  # takes most of a second, which every worker would pay
 
+        logging.getLogger("ray.data").setLevel(logging.ERROR)  # or it tells every execution plan
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         context.target_max_block_size = None  # or a large partition is cut in the midst of a key

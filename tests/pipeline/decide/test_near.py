@@ -121,7 +121,9 @@ def test_a_crowd_of_equal_hashes_is_refused(way, monkeypatch):
 def test_more_rows_than_can_be_searched_are_refused():
     refuse_too_many(near.MAX_ROWS, 31)
     refuse_too_many(near.MAX_ROWS_WIDE, 32)
-    with pytest.raises(HeadraceError, match=r"5,000,001 images .* within 31 bits .* 94% of planted"):
+    with pytest.raises(
+        HeadraceError, match=r"5,000,001 images .* within 31 bits .* 94% of planted"
+    ):
         refuse_too_many(near.MAX_ROWS + 1, 31)
     with pytest.raises(HeadraceError, match="up to 1,000,000"):
         refuse_too_many(near.MAX_ROWS_WIDE + 1, 32)

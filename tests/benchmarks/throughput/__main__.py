@@ -1,13 +1,15 @@
 """Images per second per core, from a pool of JPEGs to WebDataset shards: headrace and its peers.
 
     tests/benchmarks/throughput/install.sh PEERS                  once: an environment for each peer
-    python -m tests.benchmarks.throughput.pool --out POOL         once: 2,048 images, 144 MB
-    python -m tests.benchmarks.throughput --pool POOL --peers PEERS --runs 5
+    python -m tests.benchmarks.throughput.pool --out POOL --images 8192      once: 1.2 GB
+    python -m tests.benchmarks.throughput --pool POOL --peers PEERS --runs 3
 
 Every tool reads, decodes and hashes each image, drops those with a side under 200 pixels and writes
-the others as tars: their own bytes, or encoded anew at 256 pixels. The runs alternate: each tool
-once, then all again in the opposite order. Everything runs on the same two cores. Nothing else
-should run beside it. README.md says what is timed and where the peers differ.
+the others as tars: their own bytes, or encoded anew at 256 pixels. All have the same Pillow and no
+draft mode, but the rows that say "own way"; img2dataset alone hashes nothing, but in its rows "then
+hash". The runs alternate: each tool once, then all again in the opposite order. Everything runs on
+the same two cores. Nothing else should run beside it. README.md says what is timed and where the
+peers differ.
 """
 
 import argparse

@@ -1,6 +1,7 @@
 """A pool of photograph-like JPEGs as CommonPool tars, and the same images as loose files.
 
     python -m tests.benchmarks.throughput.pool --out POOL            (needs apt-get and pip)
+    python -m tests.benchmarks.throughput.pool --out POOL --images 8192
     python -m tests.benchmarks.throughput.pool --out POOL --side 1024
 
     POOL/tars/00000000.tar …     key.jpg, key.txt, key.json, 256 samples a tar
@@ -8,8 +9,8 @@
     POOL/list.parquet            url (file://…), caption, key, for img2dataset
     POOL/list.jsonl              the same for Data-Juicer
     POOL/pool.json               how many, how large, made by which library
-    POOL/warm/                   64 images in as many tars as the pool has, to warm up with: one tar
-                                 alone would warm one worker
+    POOL/warm/                   64 images in eight tars, to warm up with: one tar alone would warm
+                                 one worker
 
 Each picture is a crop of one of scikit-image's photographs, flipped, brightened and grained by its
 number alone, half of them with a drawing from openclipart laid over. One in twenty is under 200

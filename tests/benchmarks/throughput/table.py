@@ -7,19 +7,21 @@ from .rows import ANEW, FLOOR, PASS, Row
 
 HEAD = ("images/s/core", "min to max", "of floor", "headrace ÷ it", "command s", "kept")
 
+Rates = dict[Row, float]
+"""Images per second and core, the median of the runs."""
+
 
 def lines(results: dict[Row, list[Result]], images: int, cores: int) -> list[str]:
     """Markdown, one line for each row with a result."""
-    rate = {row: [images / r.steady / cores for r in found] for row, found in results.items()}
-    middle = {row: median(rates) for row, rates in rate.items() if rates}
+    middle = _middle(results, images, cores)
     out = [f"| job | tool | Pillow | {' | '.join(HEAD)} |", "|---" * (3 + len(HEAD)) + "|"]
-    for row in middle:
-        found = results[row]
+    for row, found in results.items():
+        rates = [images / r.steady / cores for r in found]
         cells = (
             f"{middle[row]:,.0f}",
-            f"{min(rate[row]):,.0f} to {max(rate[row]):,.0f}",
+            f"{min(rates):,.0f} to {max(rates):,.0f}",
             _share(middle[row], _floor(middle)),
-            _ratio(_ours(middle, row), middle[row]),
+            _ratio(None if _is_ours(row) else _strict(middle, row.base), middle[row]),
             f"{median(r.wall for r in found):.1f}",
             str(found[0].written or ""),
         )
@@ -28,43 +30,43 @@ def lines(results: dict[Row, list[Result]], images: int, cores: int) -> list[str
 
 
 def summary(results: dict[Row, list[Result]], images: int, cores: int) -> list[str]:
-    """The two figures that the goal is about, for each job."""
-    middle = {
-        row: median(images / r.steady / cores for r in found)
-        for row, found in results.items()
-        if found
-    }
+    """What the goal is about, for each job: headrace by the rules of all, then its best row."""
+    middle = _middle(results, images, cores)
     said = []
     for job in (PASS, ANEW):
-        peers = {row: rate for row, rate in middle.items() if row.job == job and not _is_ours(row)}
-        ours = next(
-            (rate for row, rate in middle.items() if row.job == job and _is_ours(row)), None
-        )
-        if ours and peers:
-            best = max(peers, key=lambda row: peers[row])
-            floor = _share(ours, _floor(middle)) or "an unknown share"
-            said.append(
-                f"{job}: {ours / peers[best]:.2f} times the best peer, {best.tool}; "
-                f"{floor} of the floor"
-            )
-    return said
+        ours = {row: rate for row, rate in middle.items() if _is_ours(row) and row.base == job}
+        strict = [row for row in ours if row.job == job]
+        for row in strict + sorted(ours, key=ours.__getitem__)[-1:]:
+            floor = _share(middle[row], _floor(middle)) or "an unknown share"
+            said.append(f"{row.name}: {_beside(middle, row)}{floor} of the floor")
+    return list(dict.fromkeys(said))
+
+
+def _beside(middle: Rates, ours: Row) -> str:
+    """The fastest peer that does all of the job, and the fastest of all."""
+    peers = [row for row in middle if row.base == ours.base and not _is_ours(row)]
+    peers.sort(key=middle.__getitem__)
+    best = [row for row in peers if row.job == row.base][-1:] + peers[-1:]
+    times = [f"{middle[ours] / middle[row]:.2f} times {row.name}; " for row in best]
+    return "".join(dict.fromkeys(times))
+
+
+def _middle(results: dict[Row, list[Result]], images: int, cores: int) -> Rates:
+    return {row: median(images / r.steady / cores for r in found) for row, found in results.items()}
 
 
 def _is_ours(row: Row) -> bool:
     return row.tool.startswith("headrace")
 
 
-def _floor(middle: dict[Row, float]) -> float | None:
+def _floor(middle: Rates) -> float | None:
     """Bare decode by Pillow's wheel, the first floor; every row is a share of this one."""
-    return next((rate for one, rate in middle.items() if one.job == FLOOR), None)
+    return next((rate for row, rate in middle.items() if row.job == FLOOR), None)
 
 
-def _ours(middle: dict[Row, float], row: Row) -> float | None:
-    """Headrace's rate at the same job; a library of its own competes with plain pass-through."""
-    if row.job == FLOOR or _is_ours(row):
-        return None
-    job = ANEW if row.job == ANEW else PASS
-    return next((rate for one, rate in middle.items() if one.job == job and _is_ours(one)), None)
+def _strict(middle: Rates, job: str) -> float | None:
+    """Headrace's rate with the library and draft setting that all have."""
+    return next((rate for row, rate in middle.items() if row.job == job and _is_ours(row)), None)
 
 
 def _share(rate: float, floor: float | None) -> str:

@@ -1,6 +1,5 @@
 """The floor: the loose files read and decoded to RGB in two processes, nothing else."""
 
-import multiprocessing
 import shutil
 import time
 from pathlib import Path
@@ -16,7 +15,7 @@ def main() -> None:
     given = work.arguments()
     shutil.rmtree(given.out, ignore_errors=True)
     paths = sorted((given.pool / "images").iterdir())
-    with multiprocessing.get_context("spawn").Pool(work.WORKERS) as processes:
+    with work.processes() as processes:
         processes.map(decode_files, [paths[:32]] * work.WORKERS, chunksize=1)
         begin = time.monotonic()
         processes.map(decode_files, [paths[n::64] for n in range(64)], chunksize=1)

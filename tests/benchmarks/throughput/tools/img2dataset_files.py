@@ -4,6 +4,9 @@ It decodes and resizes with OpenCV, not Pillow, and has no perceptual hash: it t
 pass-through is `skip_reencode` with `resize_mode=no`, which still decodes every image;
 `disable_all_reencoding` would not. Each call starts its processes anew, about two seconds, so its
 own statistics say when the first shard was begun and the last was done.
+
+With `THEN_HASH=1` its tars are read again, as its user would have to who wants what the others
+make: every image in them is decoded and hashed as theirs, and the hashes written beside the tars.
 """
 
 import contextlib
@@ -11,6 +14,8 @@ import json
 import os
 import shutil
 import sys
+import tarfile
+import time
 from pathlib import Path
 
 import work
@@ -44,12 +49,35 @@ def worked(out: Path) -> float:
     return max(s["end_time"] for s in stats) - min(s["start_time"] for s in stats)
 
 
+def hashed(warm: Path, out: Path) -> float:
+    """Seconds in which two processes hash all tars in `out`, after those of the warm-up pool."""
+    with work.processes() as processes:
+        processes.map(hashes, work.tars(warm), chunksize=1)
+        begin = time.monotonic()
+        found = processes.map(hashes, sorted(map(str, out.glob("*.tar"))), chunksize=1)
+        (out / "hashes.json").write_text(json.dumps(found))
+        return time.monotonic() - begin
+
+
+def hashes(path: str) -> dict[str, str]:
+    """The perceptual hash of each image in a tar, by its file name."""
+    with tarfile.open(path) as tar:
+        images = {file.name: tar.extractfile(file) for file in tar if file.name.endswith(".jpg")}
+        return {
+            name: work.perceptual_hash(work.decode(image.read())) for name, image in images.items()
+        }
+
+
 def main() -> None:
     given = work.arguments()
+    out = given.out / "main"
     shutil.rmtree(given.out, ignore_errors=True)
     with contextlib.redirect_stdout(sys.stderr):
-        job(given.pool, given.out / "main", given.anew)
-    work.say(worked(given.out / "main"))
+        job(given.pool, out, given.anew)
+    seconds = worked(out)
+    if os.environ.get("THEN_HASH") == "1":
+        seconds += hashed(given.pool / "warm", out)
+    work.say(seconds)
 
 
 if __name__ == "__main__":

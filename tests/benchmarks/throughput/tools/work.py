@@ -11,6 +11,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from multiprocessing.pool import Pool
 from pathlib import Path
 
 import numpy as np
@@ -93,7 +94,13 @@ def tars(pool: Path) -> list[str]:
     return sorted(str(path) for path in (pool / "tars").glob("*.tar"))
 
 
+def processes() -> Pool:
+    """WORKERS processes. None takes work before all have started, so a warm-up reaches each."""
+    context = multiprocessing.get_context("spawn")
+    return context.Pool(WORKERS, initializer=context.Barrier(WORKERS).wait)
+
+
 def in_processes(function: Callable, items: list) -> list:
     """`function` over `items` in WORKERS processes, for a tool that leaves that to its user."""
-    with multiprocessing.get_context("spawn").Pool(WORKERS) as processes:
-        return processes.map(function, items, chunksize=1)
+    with processes() as pool:
+        return pool.map(function, items, chunksize=1)

@@ -4,19 +4,25 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-SIDE = 256
+SIDE = 384
 """Figures are taken at this longest side or down to half of it, so that sizes compare roughly."""
 
 FLAT = 1
 """Grey levels by which a pixel of a flat area may differ from its neighbours."""
 
 
-def reduced(image: Image.Image) -> Image.Image:
-    """The image shrunk by a whole number, by averaging, so that no side is over 256 pixels.
+def steps(size: tuple[int, int]) -> int:
+    """The power of two by which an image of this size is shrunk so that no side is over 384 pixels.
 
-    A whole number is much the quicker: other sizes would cost as much as the rest of the facts.
+    A power of two, because a JPEG can be decoded at a half, a quarter or an eighth of its size.
     """
-    return image.reduce(max(-(-max(image.size) // SIDE), 1))
+    longest = -(-max(size) // SIDE)
+    return 1 << (longest - 1).bit_length()
+
+
+def reduced(image: Image.Image) -> Image.Image:
+    """The image shrunk by `steps`, by averaging."""
+    return image.reduce(steps(image.size))
 
 
 def figures(image: Image.Image) -> dict[str, float]:
@@ -43,7 +49,7 @@ def _sharpness(right: npt.NDArray[np.int16], down: npt.NDArray[np.int16]) -> flo
     laplacian = (across + down[1:, 1:-1] - down[:-1, 1:-1]).astype(np.int32)
     if not laplacian.size:  # an image under three pixels on a side
         return 0.0
-    rows = np.einsum("ij,ij->i", laplacian, laplacian)  # 256 times 1020² are under 2³¹
+    rows = np.einsum("ij,ij->i", laplacian, laplacian)  # 384 times 1020² are under 2³¹
     mean = laplacian.sum(dtype=np.int64) / laplacian.size
     return float(rows.sum(dtype=np.int64) / laplacian.size - mean * mean)
 

@@ -52,7 +52,25 @@ class Tar:
         self.file.write(data)
 
 
-def _header(name: str, nbytes: int) -> bytes:
+def _tarfile_header(name: str, nbytes: int) -> bytes:
     info = tarfile.TarInfo(name)
     info.size, info.mode = nbytes, 0o444
     return info.tobuf(tarfile.PAX_FORMAT)
+
+
+_BLANK = _tarfile_header("", 0)
+_LONGEST_NAME, _SIZE, _SUM = 100, slice(124, 135), slice(148, 154)
+"""Where a header holds what differs (POSIX.1-1988, ustar), without the zero behind a number."""
+
+_REST = int(_BLANK[_SUM], 8) - sum(_BLANK[_SIZE])
+"""What all other bytes give to the sum, which counts its own place as blanks."""
+
+
+def _header(name: str, nbytes: int) -> bytes:
+    """The bytes of tarfile's header, which takes 17 times as long to make, three for a sample."""
+    if len(name) > _LONGEST_NAME or not name.isascii() or nbytes >= 8**11:
+        return _tarfile_header(name, nbytes)  # longer than one block
+    start, size = name.encode(), b"%011o" % nbytes
+    total = b"%06o" % (_REST + sum(start) + sum(size))
+    between = _BLANK[len(start) : _SIZE.start], _BLANK[_SIZE.stop : _SUM.start]
+    return b"".join([start, between[0], size, between[1], total, _BLANK[_SUM.stop :]])

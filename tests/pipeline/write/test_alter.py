@@ -180,6 +180,20 @@ def test_shrinking_averages_areas():
     assert np.abs(after[1:-1, 1:-1] - 127.5).max() < 3
 
 
+@pytest.mark.parametrize("turn", [1, 3, 6, 8])
+@pytest.mark.parametrize("size", [(800, 600), (513, 400), (260, 200)])
+def test_a_jpeg_decoded_at_a_part_of_its_size_looks_as_if_it_were_not(size, turn):
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    image, config = picture(4, *size), AlterConfig(max_side=128)
+    one, other = (
+        alter(encode(image, kind, exif=exif, **options), None, config)
+        for kind, options in (("JPEG", {"quality": 98}), ("PNG", {}))
+    )
+    assert (one.width, one.height) == (other.width, other.height)
+    assert np.abs(pixels(one.data) - pixels(other.data)).mean() < 3
+
+
 # what an image is, and becomes
 
 

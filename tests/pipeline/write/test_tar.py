@@ -1,13 +1,14 @@
 """The tars that we write are those that webdataset writes, and their index is a scan's."""
 
 import io
+import tarfile
 
 import numpy as np
 import pytest
 import webdataset
 
 from pipeline.format.snapshot import INDEX_SCHEMA, index_tar
-from pipeline.write.tar import Tar
+from pipeline.write.tar import Tar, _header
 
 
 def samples(count: int) -> list[tuple[str, dict[str, bytes]]]:
@@ -53,3 +54,21 @@ def test_a_long_key_is_written_as_webdataset_writes_it():
     with webdataset.TarWriter(theirs, user="", group="", mtime=0, encoder=False) as writer:
         writer.write({"__key__": key, **members})
     assert ours.getvalue() == theirs.getvalue()
+
+
+@pytest.mark.parametrize("key", ["k" * 96, "k" * 97, "a/" * 60 + "k", "é", "k" * 10])
+def test_names_around_the_room_of_a_header_are_webdatasets(key):
+    ours, theirs = io.BytesIO(), io.BytesIO()
+    tar = Tar(ours)
+    tar.add(key, {"jpg": b"x" * 700, "txt": b""})
+    tar.close()
+    with webdataset.TarWriter(theirs, user="", group="", mtime=0, encoder=False) as writer:
+        writer.write({"__key__": key, "jpg": b"x" * 700, "txt": b""})
+    assert ours.getvalue() == theirs.getvalue()
+
+
+@pytest.mark.parametrize("nbytes", [0, 7, 8**10, 8**11 - 1, 8**11, 10**12])
+def test_a_header_of_any_size_is_tarfiles(nbytes):
+    info = tarfile.TarInfo("a.jpg")
+    info.size, info.mode = nbytes, 0o444
+    assert _header("a.jpg", nbytes) == info.tobuf(tarfile.PAX_FORMAT)

@@ -22,8 +22,8 @@ from pipeline.decide.decide import Decided, decide
 from pipeline.decide.engine import Engine, Local
 from pipeline.decide.judge import columns, digests, prepare
 from pipeline.decide.layout import Span
-from pipeline.decide.near import PDQ_RADIUS, recall_of
 from pipeline.decide.pool import Pool
+from pipeline.decide.views import PDQ_RADIUS, recall_of
 from pipeline.format import store
 from pipeline.format.snapshot import parquet_bytes, snapshot_id
 from pipeline.pool import source
@@ -74,7 +74,8 @@ def verdicts(engine: Engine, config: CurateConfig, found: Inputs, pool: Pool) ->
     prepared = prepare(config.decide, _references(config, found))
     near = config.decide.duplicates
     if near and near.radius is not None and near.radius != PDQ_RADIUS:
-        console.print(f"decide: {recall_of(near.radius)}, {recall_of(PDQ_RADIUS)}")
+        found_by_it = recall_of(near.radius, windows=near.window_radius is not None)
+        console.print(f"decide: {found_by_it}, {recall_of(PDQ_RADIUS)}")
     began = time.monotonic()
 
     def tell(step: str) -> None:

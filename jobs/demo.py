@@ -151,7 +151,7 @@ def _curations(folder: Path) -> dict[str, Any]:
                 "rules": {"min_side": 24, "max_aspect": 4, "min_caption_words": 1},
                 "decontaminate": {"against": [target("val")]},
                 "cuts": [{"top_fraction": 0.5}],
-                "duplicates": {"radius": 31},
+                "duplicates": {},
             },
         },
     }

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipeline.decide.near import MIN_QUALITY, PDQ_RADIUS
+from pipeline.decide.views import MIN_QUALITY, PDQ_RADIUS
 from pipeline.format.images import ImageError, decode
 from pipeline.format.snapshot import read_parquet
 from pipeline.measure import hashes
@@ -19,9 +19,9 @@ def nearest(data: bytes, urls: list[str]) -> str:
         found = hashes.perceptual(decode(data))
     except ImageError as error:
         return f"nor can it be decoded: {error}"
-    if found is None or found[1] < MIN_QUALITY:
+    if found is None or found.phash_quality < MIN_QUALITY:
         return "it is too small or too flat to be recognised by its looks"
-    bits, name = min((_of_part(found[0][:32], url) for url in urls), default=(256, ""))
+    bits, name = min((_of_part(found.phashes[:32], url) for url in urls), default=(256, ""))
     if bits > PDQ_RADIUS:
         return f"nor does one look like it (within {PDQ_RADIUS} of 256 bits)"
     return f"the nearest look is that of {name}, {bits} of 256 bits away"

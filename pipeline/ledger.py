@@ -40,6 +40,8 @@ IMAGE_SCHEMA = pa.schema(
         ("bits_per_pixel", pa.float32()),  # of the file: how hard it was compressed
         ("phashes", pa.binary(256)),  # eight 256-bit PDQ hashes: as it is, then turned and flipped
         ("phash_quality", pa.int16()),  # 0 to 100
+        ("window_phashes", pa.binary(128)),  # upper 3/4, mirrored; lower 3/4, mirrored
+        ("window_quality", pa.int16()),
         ("caption", pa.string()),
         ("caption_words", pa.int32()),
         ("caption_characters", pa.int32()),

@@ -18,8 +18,10 @@ from pipeline.decide.greedy import Pairs, together
 from pipeline.decide.pool import Load, Pool
 from pipeline.decide.semantic import SemanticConfig
 from pipeline.decide.verdict import standing, stands_in
+from pipeline.decide.views import VIEWS
 
-KIND = 1
+KIND = len(VIEWS)
+"""After all likenesses of looks."""
 
 SAMPLE_PER_CLUSTER = 64
 """Rows for each centroid that k-means learns from, evenly spaced over the first generation."""

@@ -7,9 +7,11 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import Field
 
+from pipeline.decide import views
 from pipeline.decide.clusters import Matrix, matrix
-from pipeline.decide.near import MIN_QUALITY, PDQ_RADIUS, Index
+from pipeline.decide.near import Index
 from pipeline.decide.verdict import Reason, Verdicts
+from pipeline.decide.views import View
 from pipeline.pool.source import SourceConfig
 from pipeline.settings import Settings
 
@@ -34,12 +36,19 @@ class DecontaminateConfig(Settings):
     against: tuple[SourceConfig, ...] = Field(min_length=1)
     """Where the evaluation images lie; they are measured like the pool, but never kept."""
 
-    radius: int | None = Field(default=PDQ_RADIUS, ge=0, le=255)
+    radius: int | None = Field(default=views.PDQ_RADIUS, ge=0, le=255)
     """Largest number of differing bits, of 256, that counts as the same picture, turned or
     flipped; null compares no looks."""
 
+    window_radius: int | None = Field(default=views.WINDOW_RADIUS, ge=0, le=255)
+    """The same of the upper or the lower three quarters; null compares whole images alone."""
+
     embedding: EmbeddingMatch | None = None
     """Compare embeddings, too."""
+
+
+Hashed = tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]
+"""Rows (n,), and their hashes in all positions of a view, (n, positions, 32)."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +57,8 @@ class References:
 
     names: list[str]
     by_bytes: dict[str, int]
-    hashed: npt.NDArray[np.int64]
-    """Which of them have a hash of the quality to be compared, (n,)."""
-    hashes: npt.NDArray[np.uint8]
-    """Theirs, upright, (n, 32)."""
+    hashed: dict[View, Hashed]
+    """Which of them have a hash of the quality to be compared, (n,), and theirs."""
     embedded: npt.NDArray[np.int64]
     embeddings: Matrix
     """Of unit length, (m, d)."""
@@ -59,7 +66,7 @@ class References:
 
 def columns(config: DecontaminateConfig) -> set[str]:
     """Ledger columns that the rule reads, of the pool and of the evaluation sets."""
-    looks = set() if config.radius is None else {"phashes", "phash_quality"}
+    looks = views.columns(_compared(config))
     return {"sha256"} | looks | ({embedding_of(config)} if config.embedding else set())
 
 
@@ -73,13 +80,11 @@ def references(rows: pa.Table, config: DecontaminateConfig) -> References:
     """Gathers the facts of the evaluation images: `columns`, `source` and `key`."""
     places = zip(rows["source"].to_pylist(), rows["key"].to_pylist(), strict=True)
     digests = rows["sha256"].to_pylist()
-    hashed, hashes = _hashes(rows, config)
     embedded, embeddings = _embeddings(rows, config)
     return References(
         names=[f"{source}#{key}" for source, key in places],
         by_bytes={digest: row for row, digest in reversed([*enumerate(digests)]) if digest},
-        hashed=hashed,
-        hashes=np.ascontiguousarray(hashes[:, 0]),
+        hashed={view: _hashes(rows, view) for view in _compared(config)},
         embedded=embedded,
         embeddings=embeddings,
     )
@@ -101,15 +106,15 @@ def drop_contaminated(
 
 
 def _alike(rows: pa.Table, against: References, config: DecontaminateConfig) -> dict[int, str]:
-    """For each row that looks like an evaluation image, the nearest one."""
-    if config.radius is None or not len(against.hashes):
-        return {}
-    hashed, hashes = _hashes(rows, config)
-    i, j, bits = Index(against.hashes).search(hashes, config.radius)
+    """For each row that looks like an evaluation image, the nearest one, by the first view."""
     found: dict[int, str] = {}
-    for at in np.lexsort((j, bits, i)).tolist():
-        words = f"{bits[at]} bits of 256 from {against.names[against.hashed[j[at]]]}"
-        found.setdefault(int(hashed[i[at]]), words)
+    for view, radius in _compared(config).items():
+        known, theirs = against.hashed[view]
+        hashed, ours = _hashes(rows, view)
+        i, j, bits = Index(theirs[:, 0]).search(ours, radius)
+        for at in np.lexsort((j, bits, i)).tolist():
+            words = f"{bits[at]} bits of 256{view.words} from {against.names[known[j[at]]]}"
+            found.setdefault(int(hashed[i[at]]), words)
     return found
 
 
@@ -131,15 +136,13 @@ def _copies(rows: pa.Table, against: References, config: DecontaminateConfig) ->
     return found
 
 
-def _hashes(
-    rows: pa.Table, config: DecontaminateConfig
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
-    """Rows whose hash has the quality to be compared (n,), and their eight hashes (n, 8, 32)."""
-    if config.radius is None:
-        return np.zeros(0, np.int64), np.zeros((0, 8, 32), np.uint8)
-    good = np.flatnonzero(rows["phash_quality"].fill_null(-1).to_numpy() >= MIN_QUALITY)
-    joined = b"".join(rows["phashes"].take(pa.array(good)).to_pylist())
-    return good, np.frombuffer(joined, np.uint8).reshape(-1, 8, 32)
+def _compared(config: DecontaminateConfig) -> views.Compared:
+    return views.compared(config.radius, config.window_radius)
+
+
+def _hashes(rows: pa.Table, view: View) -> Hashed:
+    chosen = np.flatnonzero(views.good(rows, view))
+    return chosen, views.hashes(rows[view.hashes].take(pa.array(chosen)).to_pylist(), view)
 
 
 def _embeddings(

@@ -5,6 +5,8 @@ embedding (`contents.py`). Only close pairs are brought to one process, and reso
 (`greedy.py`). What equalled an image that falls here falls with it, to the same keeper.
 """
 
+from collections.abc import Callable
+from functools import partial
 from itertools import repeat
 
 import numpy as np
@@ -12,17 +14,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from pipeline.decide import contents, looks, same, semantic
+from pipeline.decide import contents, looks, same, semantic, views
 from pipeline.decide.engine import Engine, Handle
 from pipeline.decide.greedy import Numbers, resolve, together
-from pipeline.decide.near import PDQ_RADIUS
 from pipeline.decide.pool import Pool
 from pipeline.decide.semantic import SemanticConfig
 from pipeline.decide.verdict import Reason, replaced
 from pipeline.settings import Settings
 
-KINDS = {
-    looks.KIND: (Reason.NEAR_DUPLICATE, lambda bits: f"{bits:.0f} bits of 256 differ"),
+KINDS: dict[int, tuple[Reason, Callable[[float], str]]] = {
+    **{
+        kind: (Reason.NEAR_DUPLICATE, partial(views.bits_that_differ, view))
+        for kind, view in enumerate(views.VIEWS)
+    },
     contents.KIND: (Reason.SEMANTIC_DUPLICATE, lambda angle: f"cosine {1 - angle:.4f}"),
 }
 """What a kind of closeness is called in the plan, the closest first."""
@@ -31,9 +35,13 @@ KINDS = {
 class DuplicatesConfig(Settings):
     """Which images count as one."""
 
-    radius: int | None = Field(default=PDQ_RADIUS, ge=0, le=255)
+    radius: int | None = Field(default=views.PDQ_RADIUS, ge=0, le=255)
     """Largest number of differing hash bits, of 256, flips and turns included; null compares no
     looks."""
+
+    window_radius: int | None = Field(default=views.WINDOW_RADIUS, ge=0, le=255)
+    """The same of the upper or the lower three quarters, which find a picture that got a bar of
+    text; null compares whole images alone."""
 
     semantic: SemanticConfig | None = None
     """Images of the same content, by their embeddings."""
@@ -41,8 +49,13 @@ class DuplicatesConfig(Settings):
 
 def columns(config: DuplicatesConfig) -> set[str]:
     """Ledger columns that the search for close pairs reads."""
-    looks = set() if config.radius is None else {"phashes", "phash_quality"}
+    looks = views.columns(compared(config))
     return looks | ({semantic.column(config.semantic)} if config.semantic else set())
+
+
+def compared(config: DuplicatesConfig) -> views.Compared:
+    """What is looked at, and within how many bits."""
+    return views.compared(config.radius, config.window_radius)
 
 
 def apply(
@@ -50,9 +63,7 @@ def apply(
 ) -> list[Handle]:
     """Drops all but the first, in keeper order, of each set of equal or close images."""
     tables = same.apply(engine, tables, pool.bounds)
-    found = []
-    if config.radius is not None:
-        found.append(looks.pairs(engine, pool, tables, config.radius))
+    found = [looks.pairs(engine, pool, tables, compared(config))]
     if config.semantic:
         found.append(contents.pairs(engine, pool, tables, config.semantic))
     pairs = together(found)

@@ -9,11 +9,10 @@ from pipeline.decide import captions, clusters, decontaminate, lists, quotas, ru
 from pipeline.decide import files as named
 from pipeline.decide import selection as subset
 from pipeline.decide.config import DecideConfig
-from pipeline.decide.near import MIN_QUALITY
 from pipeline.decide.pool import Load
 from pipeline.decide.verdict import JUDGED, Verdicts
-
-LOOK = {"phashes", "phash_quality"}
+from pipeline.decide.views import WHOLE, good
+from pipeline.decide.views import columns as view_columns
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ def columns(config: DecideConfig) -> set[str]:
         (clusters, config.clusters),
         (quotas, config.quotas),
     ]
-    looks = LOOK if _compares_looks(config) else set()
+    looks = view_columns([WHOLE]) if _compares_looks(config) else set()
     return {"uid", "nbytes", "sha256"}.union(
         looks, *(module.columns(section) for module, section in sections if section)
     )
@@ -143,10 +142,10 @@ def _same(facts: pa.Table, digest: pa.Array, config: DecideConfig) -> pa.Array:
     kind = pa.array([b"bytes   "] * len(digest), pa.binary())
     value = digest.cast(pa.binary())
     if _compares_looks(config):
-        good = pa.array(facts["phash_quality"].fill_null(-1).to_numpy() >= MIN_QUALITY)
-        looks = pc.binary_slice(facts["phashes"].combine_chunks().cast(pa.binary()), 0, 32)
-        kind = pc.if_else(good, pa.scalar(b"look    ", pa.binary()), kind)
-        value = pc.if_else(good, looks, value)
+        seen = pa.array(good(facts, WHOLE))
+        looks = pc.binary_slice(facts[WHOLE.hashes].combine_chunks().cast(pa.binary()), 0, 32)
+        kind = pc.if_else(seen, pa.scalar(b"look    ", pa.binary()), kind)
+        value = pc.if_else(seen, looks, value)
     return pc.binary_join_element_wise(kind, value, b"").cast(pa.binary(40))
 
 

@@ -12,16 +12,8 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.decide.views import recall_of
 from pipeline.format.errors import HeadraceError
-
-PDQ_RADIUS = 31
-"""Bits within which PDQ's authors call two of its hashes the same picture."""
-
-MIN_QUALITY = 50
-"""PDQ's authors advise to discard hashes of lower quality: flat images all look alike to it."""
-
-RECALL = {15: 0.853, 20: 0.889, 25: 0.916, 28: 0.925, 31: 0.936, 36: 0.948, 40: 0.956}
-"""Share of planted copies that is found, by radius: python -m tests.benchmarks.duplicates."""
 
 WORDS, WORD_BITS = 16, 16
 
@@ -54,12 +46,6 @@ def near_pairs(index: Hashes, queries: Hashes, radius: int) -> Found:
     return Index(index).search(queries, radius)
 
 
-def recall_of(radius: int) -> str:
-    """What a radius finds of planted copies, in words, by the nearest that was measured."""
-    measured = min(RECALL, key=lambda known: (abs(known - radius), known))
-    return f"a radius of {measured} finds {RECALL[measured]:.0%} of planted copies"
-
-
 def refuse_too_many(rows: int, radius: int) -> None:
     """Raises HeadraceError where all pairs of so many hashes would take too long."""
     limit = MAX_ROWS if radius <= BY_WORDS_RADIUS else MAX_ROWS_WIDE
@@ -80,11 +66,12 @@ class Index:
         self._tables: list[tuple[Places, Places]] = []
 
     def search(self, queries: Hashes, radius: int) -> Found:
-        """Pairs of queries (m, 8, 32), in the nearest of eight positions, and rows of the index.
+        """Pairs of queries (m, p, 32), in the nearest of p positions, and rows of the index.
 
         Those that differ in at most `radius` bits, ordered by (query, row). Raises HeadraceError
         when there are more than MAX_PAIRS.
         """
+        positions = queries.shape[1]
         flat = np.ascontiguousarray(queries).reshape(-1, 32)
         if len(self.hashes) < BY_WORDS_FROM or radius > BY_WORDS_RADIUS:
             pieces = self._one_by_one(flat, radius)
@@ -92,7 +79,7 @@ class Index:
             pieces = self._by_words(flat, radius)
         found, count = [_none()], 0
         for query, row, bits in pieces:
-            found.append(_nearest(query // 8, row, bits))
+            found.append(_nearest(query // positions, row, bits))
             count += len(found[-1][0])
             if count > MAX_PAIRS:
                 _refuse_crowd(found[-1], radius)
@@ -103,7 +90,7 @@ class Index:
         faiss.omp_set_num_threads(1)  # other processes have the other processors
         flat = faiss.IndexBinaryFlat(256)
         flat.add(self.hashes)
-        step = max(8, CANDIDATES // max(1, len(self.hashes)))
+        step = max(1, CANDIDATES // max(1, len(self.hashes)))
         for at in range(0, len(queries), step):
             ends, bits, row = flat.range_search(queries[at : at + step], radius + 1)
             count = np.diff(ends.astype(np.int64)).astype(np.int64)  # faiss: unsigned
@@ -115,7 +102,7 @@ class Index:
         words, columns = queries.view(np.uint16), _columns(queries)
         for table in range(WORDS):
             order, begin = self._table(table)
-            step = 8 * max(1, CANDIDATES // (8 * len(flips)))
+            step = max(1, CANDIDATES // len(flips))
             for at in range(0, len(queries), step):
                 keys = words[at : at + step, table, None] ^ flips
                 start, stop = begin[keys], begin[keys.astype(np.int32) + 1]

@@ -3,16 +3,24 @@
 from typing import Any
 
 import pyarrow as pa
+from PIL import Image
 from pydantic import Field
 
 from pipeline import ledger
-from pipeline.format.images import MAX_PIXELS, ImageError, open_image, orientation, to_luma
+from pipeline.format.images import (
+    MAX_PIXELS,
+    ImageError,
+    open_image,
+    orientation,
+    to_luma,
+    upright_size,
+)
 from pipeline.measure import caption, frames, hashes, quality, told
 from pipeline.pool import source
 from pipeline.pool.sample import Part, PoolImage, clean_meta
 from pipeline.settings import Settings
 
-VERSION = 2
+VERSION = 3
 """Raise it when a fact of the same name comes out differently."""
 
 
@@ -68,12 +76,28 @@ def _add_pixel_facts(row: dict[str, Any], data: bytes, config: ImageConfig) -> N
     row |= {"format": opened.format, "mode": opened.mode, "width": width, "height": height}
     row |= {"bits_per_pixel": 8 * len(data) / (width * height)}
     row |= {"frames": frames.count(opened, data), "orientation": orientation(opened)}
-    luma = to_luma(opened)
+    width, height = upright_size(opened)
+    small, seen = small_copies(opened)
+    row |= {"width": width, "height": height} | quality.figures(small)
+    if look := hashes.perceptual(seen):
+        row |= look._asdict()
+
+
+def small_copies(opened: Image.Image) -> tuple[Image.Image, Image.Image]:
+    """Decodes an opened image into the luma that figures are taken of, and the one to hash.
+
+    They are one, but for a strip: it has too few rows left in the small copy to be told from
+    another. Raises ImageError.
+    """
+    luma = to_luma(opened, _least(opened.size))
     small = quality.reduced(luma)
-    row |= {"width": luma.width, "height": luma.height} | quality.figures(small)
-    # A strip has too few rows left in the small copy to be told from another.
-    seen = small if min(small.size) >= hashes.SIDE else luma
-    row["phashes"], row["phash_quality"] = hashes.perceptual(seen) or (None, None)
+    return small, small if min(small.size) >= hashes.SIDE else luma
+
+
+def _least(size: tuple[int, int]) -> tuple[int, int]:
+    """The sides of the small copy, but twice what a hash is made of: a strip is hashed uncut."""
+    steps = quality.steps(size)
+    return max(size[0] // steps, 2 * hashes.SIDE), max(size[1] // steps, 2 * hashes.SIDE)
 
 
 def printable(text: str) -> str:

@@ -29,7 +29,7 @@ LINEAR = {
     "cuts": [{"top_fraction": 0.5}],
     "duplicates": {"radius": None},
 }
-NEAR = {"duplicates": {"radius": 31}}
+NEAR = {"duplicates": {}}
 
 
 def main() -> None:

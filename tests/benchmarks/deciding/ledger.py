@@ -62,17 +62,22 @@ def _part(number: int, size: int, rows: int, near: bool) -> pa.Table:
     if near:
         hashes = [value.tobytes() for value in _hashes(random, own, rows)]
         columns |= {
-            "phashes": pa.array(hashes, pa.binary(256)),
+            "phashes": pa.array([value[:256] for value in hashes], pa.binary(256)),
             "phash_quality": pa.array([100] * size),
+            "window_phashes": pa.array([value[256:] for value in hashes], pa.binary(128)),
+            "window_quality": pa.array([100] * size),
         }
     return pa.table(columns)
 
 
 def _hashes(random: np.random.Generator, own: npt.NDArray, rows: int) -> npt.NDArray[np.uint8]:
-    """Eight hashes a row (n, 256): random bits, or those of another row with a few of them off."""
+    """Eight hashes of the whole and four of windows (n, 384).
+
+    Random bits, or those of another row with a few of them off.
+    """
     copies = random.random(len(own)) < NEAR_COPIES
     content = np.where(copies, random.integers(0, rows, len(own)), own)
-    hashes = _spread(content, 32).view(np.uint8).reshape(len(own), 256).copy()
+    hashes = _spread(content, 48).view(np.uint8).reshape(len(own), 384).copy()
     for row in np.flatnonzero(copies):
         bits = random.integers(0, 256, random.integers(1, 13))
         np.bitwise_xor.at(hashes[row], bits // 8, (1 << (bits % 8)).astype(np.uint8))

@@ -62,7 +62,7 @@ def main() -> None:
     search = {"imagededup": imagededup, "fastdup": fastdup}[given.peer]
     pairs, hashing, searching = search(given.folder, given.limit, given.processes)
     with open(given.out, "w") as file:
-        json.dump([(a, b, float(d)) for a, b, d in pairs], file)
+        json.dump({"whole": [(a, b, float(d)) for a, b, d in pairs], "windows": []}, file)
     print("\n" + json.dumps({"hash": hashing, "search": searching}))
 
 

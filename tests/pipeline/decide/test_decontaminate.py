@@ -15,10 +15,8 @@ VALIDATION = "s3://b/val.tar"
 EMBEDDED = {"clip_embedding": pa.list_(pa.float16())}
 
 
-def judge(changes, references, radius: int | None = 31, embedding: EmbeddingMatch | None = None):
-    against = DecontaminateConfig(
-        against=({"url": VALIDATION},), radius=radius, embedding=embedding
-    )
+def judge(changes, references, **settings):
+    against = DecontaminateConfig(against=({"url": VALIDATION},), **settings)
     named = [
         {"source": VALIDATION, "sha256": f"{1000 + n:064x}", **one}
         for n, one in enumerate(references)
@@ -90,6 +88,21 @@ def test_a_turned_copy_of_an_evaluation_image_falls():
     original = hashed(100, 180, key="x", sha256="b")
     flipped = turned["phashes"][: 32 * 7] + original["phashes"][:32]
     assert judge([turned | {"phashes": flipped}], [original])[0][0] == "contaminated"
+
+
+def test_an_evaluation_image_with_a_bar_of_text_is_met_by_a_window():
+    far = [bytes([fill]) * 32 for fill in (1, 6, 24, 96)]
+    original = {
+        "window_phashes": b"".join(far),
+        "window_quality": 100,
+        "key": "x",
+        "sha256": "b" * 64,
+    }
+    upper_alike = original | {"window_phashes": far[0] + b"".join(far[3:] * 3), "sha256": "c" * 64}
+    found = judge([upper_alike], [original])
+    words = f"0 bits of 256 in the upper three quarters from {VALIDATION}#x"
+    assert found == [("contaminated", words)]
+    assert judge([upper_alike], [original], window_radius=None) == [KEPT]
 
 
 def test_without_a_radius_no_look_is_compared():

@@ -244,6 +244,57 @@ def test_a_picture_that_is_turned_or_flipped_is_found():
         assert reasons(judge(original, turned)) == [None, "near_duplicate"], turn
 
 
+def windowed(upper: bytes, lower: bytes, **changes: Any) -> dict[str, Any]:
+    """A row whose whole hash is near nothing, and whose windows have these hashes."""
+    mirrored = [phashes(half)[32:64] for half in (upper, lower)]
+    four = upper + mirrored[0] + lower + mirrored[1]
+    return {"window_phashes": four, "window_quality": 100} | changes
+
+
+FAR = [hash_of(*range(begin, begin + 60)) for begin in (0, 60, 120, 180)]
+
+
+def judge_windows(*changes, **duplicates: Any) -> pa.Table:
+    return decided(rows(*changes), DecideConfig(duplicates=DuplicatesConfig(**duplicates))).table
+
+
+@pytest.mark.parametrize("half", ["upper", "lower"])
+def test_an_image_with_a_bar_at_one_edge_falls_to_the_window_that_is_alike(half):
+    first = windowed(FAR[0], FAR[1], clip_score=0.9)
+    near = {"upper": hash_of(*range(48)), "lower": hash_of(*range(60, 108))}
+    barred = windowed(near["upper"], FAR[3]) if half == "upper" else windowed(FAR[2], near["lower"])
+    table = judge_windows(first, barred)
+    assert reasons(table) == [None, "near_duplicate"]
+    assert table["detail"][1].as_py() == f"12 bits of 256 differ in the {half} three quarters"
+
+
+def test_a_mirrored_window_is_found():
+    first = windowed(FAR[0], FAR[1], clip_score=0.9)
+    turned = windowed(FAR[2], FAR[3])
+    turned["window_phashes"] = FAR[2] + FAR[0] + FAR[3] + FAR[2]
+    assert reasons(judge_windows(first, turned)) == [None, "near_duplicate"]
+
+
+def test_the_upper_window_of_one_is_not_held_against_the_lower_one_of_another():
+    assert reasons(judge_windows(windowed(FAR[0], FAR[1]), windowed(FAR[2], FAR[0]))) == [None] * 2
+
+
+def test_windows_count_within_their_own_radius_and_with_quality_alone():
+    pair = windowed(FAR[0], FAR[1], clip_score=0.9), windowed(hash_of(*range(47)), FAR[2])
+    assert reasons(judge_windows(*pair)) == [None, None]
+    assert reasons(judge_windows(*pair, window_radius=13)) == [None, "near_duplicate"]
+    assert reasons(judge_windows(*pair, window_radius=13, radius=None)) == [None, None]
+    same = windowed(*FAR[:2]), windowed(*FAR[:2])
+    assert reasons(judge_windows(*same, window_radius=None)) == [None, None]
+    assert reasons(judge_windows(*(row | {"window_quality": 49} for row in same))) == [None, None]
+
+
+def test_the_whole_is_named_before_a_window():
+    first = windowed(*FAR[:2]) | hashed(0, 0, clip_score=0.9)
+    table = judge_windows(first, windowed(*FAR[:2]) | hashed(0, 20))
+    assert table["detail"][1].as_py() == "20 bits of 256 differ"
+
+
 def test_a_look_alike_of_an_image_that_was_taken_down_falls_with_it():
     deny = {"deny": [{"kind": "uid", "values": [f"{0:032x}"]}]}
     config = DecideConfig(lists=deny, duplicates=DuplicatesConfig())

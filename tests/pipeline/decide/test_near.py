@@ -122,7 +122,7 @@ def test_more_rows_than_can_be_searched_are_refused():
     refuse_too_many(near.MAX_ROWS, 31)
     refuse_too_many(near.MAX_ROWS_WIDE, 32)
     with pytest.raises(
-        HeadraceError, match=r"5,000,001 images .* within 31 bits .* 94% of planted"
+        HeadraceError, match=r"5,000,001 images .* within 31 bits .* 97% of planted"
     ):
         refuse_too_many(near.MAX_ROWS + 1, 31)
     with pytest.raises(HeadraceError, match="up to 1,000,000"):

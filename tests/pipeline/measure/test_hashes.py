@@ -67,6 +67,42 @@ def test_a_picture_that_was_turned_has_the_hash_of_that_position(position):
     assert np.bitwise_count(eight(image)[position] ^ eight(turned)[0]).sum() <= 6
 
 
+def windows(image: Image.Image) -> np.ndarray:
+    """(4, 32) hashes: of the upper window, mirrored, of the lower one, mirrored."""
+    return np.frombuffer(perceptual(image).window_phashes, np.uint8).reshape(4, 32)
+
+
+@pytest.mark.parametrize(("bar", "window"), [((0, 0, 200, 36), 2), ((0, 114, 200, 150), 0)])
+def test_a_bar_at_one_edge_leaves_the_other_window_as_it_was(bar, window):
+    image = detailed(4)
+    barred = image.copy()
+    barred.paste("black", bar)
+    assert bits(image, barred) > RADIUS
+    apart = np.bitwise_count(windows(image) ^ windows(barred)).sum(axis=1)
+    assert apart[window] == apart[window + 1] == 0
+    assert apart[2 - window] > RADIUS
+    mirrored = barred.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    assert np.bitwise_count(windows(image)[window] ^ windows(mirrored)[window + 1]).sum() <= 12
+
+
+def test_a_window_is_hashed_as_a_picture_of_its_own():
+    """Of 64 x 48, not stretched: but for that, its hash is the whole hash of the part."""
+    small = detailed(6, 64, 64)
+    upper, lower = small.crop((0, 0, 64, 48)), small.crop((0, 16, 64, 64))
+    for part, at in ((upper, 0), (lower, 2)):
+        stretched = eight(part.resize((64, 64), Image.Resampling.BICUBIC))
+        assert np.bitwise_count(windows(small)[at] ^ stretched[0]).sum() <= 16
+        assert np.bitwise_count(windows(small)[at + 1] ^ stretched[5]).sum() <= 16
+
+
+def test_the_quality_of_windows_is_that_of_the_plainer_one():
+    image = detailed(7)
+    assert perceptual(image).window_quality == perceptual(image).phash_quality == 100
+    image.paste("white", (0, 0, 200, 112))
+    assert perceptual(image).phash_quality >= 50
+    assert perceptual(image).window_quality < 50
+
+
 @pytest.mark.parametrize("number", range(20))
 def test_the_hashes_are_those_of_another_implementation_of_pdq(number):
     """But for frequencies that round to the median."""

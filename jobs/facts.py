@@ -57,7 +57,7 @@ def measure(config: CurateConfig, todo: Sequence[Part], mark: str) -> None:
 def _fast_task(part: Part, config: ImageConfig, url: str) -> str:
     faulthandler.dump_traceback_later(time_limit(part), exit=True, file=2)
     try:
-        with limits.memory_limit(limits.memory(config)):
+        with limits.memory_limit(limits.memory(config.max_bytes, config.max_pixels)):
             table = image.measure_part(part, config)
     finally:
         faulthandler.cancel_dump_traceback_later()

@@ -6,10 +6,12 @@ NNNNNNNN_stats.json    counts and times; written last: the shard is done when it
 """
 
 import asyncio
+import contextlib
 import json
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import IO, Any
@@ -21,9 +23,10 @@ from aiohttp.abc import AbstractResolver
 
 from pipeline.fetch import urls
 from pipeline.fetch.config import FetchConfig
+from pipeline.fetch.decoder import decoders, prepare_apart
 from pipeline.fetch.download import download, session
 from pipeline.fetch.failure import Failure, kind_of
-from pipeline.fetch.picture import Picture, prepare
+from pipeline.fetch.picture import Picture
 from pipeline.fetch.plan import Work, shard_url
 from pipeline.fetch.polite import Turns
 from pipeline.format import store
@@ -146,16 +149,24 @@ async def _fetch(
     spool: Spool,
     resolver: AbstractResolver | None,
 ) -> None:
-    """Fetches all rows, `download.at_once` at a time, and decodes them one at a time."""
+    """Fetches all rows, `download.at_once` at a time, and decodes them one at a time.
+
+    They are decoded in another process, since a decoder may die of what a stranger sends.
+    """
     todo = iter(rows)
     loop = asyncio.get_running_loop()
     loop.set_default_executor(ThreadPoolExecutor(config.download.at_once))  # names are looked up
-    with ThreadPoolExecutor(1) as decoder:
+    children = decoders(config.shards.resize, config.shards.max_pixels, config.download.max_bytes)
+    with contextlib.closing(children), ThreadPoolExecutor(1) as one_by_one:
+
+        def prepared(data: bytes) -> Awaitable[Picture]:
+            return loop.run_in_executor(one_by_one, prepare_apart, data, children)
+
         async with session(config.download, config.allow_addresses, resolver) as client:
 
             async def work() -> None:
                 for row in todo:
-                    await _fetch_row(row, config, client, turns, spool, decoder)
+                    await _fetch_row(row, config, client, turns, spool, prepared)
 
             async with asyncio.TaskGroup() as group:
                 for _ in range(min(config.download.at_once, len(rows))):
@@ -168,14 +179,12 @@ async def _fetch_row(
     client: aiohttp.ClientSession,
     turns: Turns,
     spool: Spool,
-    decoder: ThreadPoolExecutor,
+    prepared: Callable[[bytes], Awaitable[Picture]],
 ) -> None:
     """Downloads one row into the spool; what goes wrong becomes its status."""
-    limits = config.shards.resize, config.shards.max_pixels
-    loop = asyncio.get_running_loop()
     try:
         data = await download(row.url, client, turns, config.download, config.allow_addresses)
-        picture = await loop.run_in_executor(decoder, prepare, data, *limits)
+        picture = await prepared(data)
     except Failure as failure:
         row.meta |= {"status": "failed_to_download", "error_message": str(failure)}
     except ImageError as error:

@@ -6,8 +6,6 @@ import resource
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.measure.image import ImageConfig
-
 SECONDS = 30
 """Time for one image in careful mode. The largest allowed, 64 million pixels, takes about 3 s on
 one core, so a decoder is given ten times what the worst honest image needs."""
@@ -22,13 +20,13 @@ BASE_BYTES = 512_000_000
 STATM = Path("/proc/self/statm")
 
 
-def memory(config: ImageConfig) -> int:
+def memory(max_bytes: int, max_pixels: int) -> int:
     """Bytes that a process may take, beside what it holds, while it decodes one image at a time.
 
     2.7 GB with the default limits. `max_pixels` and `max_bytes` set it: to run many workers on a
     small machine, lower those.
     """
-    return BASE_BYTES + 2 * config.max_bytes + BYTES_PER_PIXEL * config.max_pixels
+    return BASE_BYTES + 2 * max_bytes + BYTES_PER_PIXEL * max_pixels
 
 
 @contextlib.contextmanager

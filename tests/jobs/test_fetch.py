@@ -14,6 +14,7 @@ from jobs import cluster, fetch
 from pipeline.fetch.plan import Totals
 from pipeline.format.errors import HeadraceError
 from pipeline.pool import webdataset as pool
+from tests.pipeline import dying
 from tests.pipeline.fetch.fetching import config, listed, sidecar
 from tests.pipeline.fetch.server import Web, http, image, sends, then
 
@@ -126,3 +127,28 @@ def test_a_task_that_is_killed_runs_again_and_one_that_always_dies_is_named(web,
     assert done == {"00000000_stats.json", "fetch.json"}
     web.routes["/always/"] = image
     assert fetch.run(checked) == Totals(4, 4, {}, 0)
+
+
+@pytest.mark.slow
+def test_an_image_that_kills_its_decoder_is_a_row_and_the_command_ends_well(
+    web, tmp_path, headrace
+):
+    web.routes["/deadly"] = sends(http(dying.image("SIGSEGV")))
+    paths = ["/image/0", "/deadly", "/image/2", "/image/3"]
+    listed(tmp_path, [web.url(path) for path in paths])
+    file = tmp_path / "fetch.yaml"
+    file.write_text(config(tmp_path, shards={"rows": 2}).model_dump_json())
+    process = headrace.start("fetch", file, "--workers", "1", env=dying.environment())
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    assert [line.split()[:2] for line in out.splitlines()[:3]] == [
+        ["ok", "3"],
+        ["decoder_died", "1"],
+        ["rows", "4"],
+    ]
+    assert [row["error_message"] for row in sidecar(tmp_path, 0)] == [
+        None,
+        "decoder_died: signal SIGSEGV",
+    ]
+    assert [row["status"] for row in sidecar(tmp_path, 1)] == ["success"] * 2
+    assert [web.asked(path) for path in paths] == [1] * 4

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import ssl
 import threading
 import time
 from collections import Counter
@@ -158,6 +159,8 @@ class Web:
     routes: dict[str, Answer] = field(default_factory=lambda: dict(ROUTES))
     seen: Counter[str] = field(default_factory=Counter)
     open: int = 0
+    tls: ssl.SSLContext | None = None
+    """The certificate to show: without one, it is not encrypted."""
 
     def __enter__(self) -> "Web":
         ready = threading.Event()
@@ -171,7 +174,7 @@ class Web:
         self.thread.join(10)
 
     def url(self, path: str, host: str = "127.0.0.1") -> str:
-        return f"http://{host}:{self.port}{path}"
+        return f"http{'s' if self.tls else ''}://{host}:{self.port}{path}"
 
     def asked(self, path: str) -> int:
         """How often a path was requested."""
@@ -180,7 +183,7 @@ class Web:
     async def _run(self, ready: threading.Event) -> None:
         self.loop, self.stop = asyncio.get_running_loop(), asyncio.Event()
         self.loop.set_exception_handler(lambda *_: None)  # clients that hang up are expected
-        first = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        first = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self.tls)
         self.port = first.sockets[0].getsockname()[1]
         other = await asyncio.start_server(self._serve, "127.0.0.2", self.port)
         ready.set()

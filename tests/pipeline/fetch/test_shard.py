@@ -17,9 +17,11 @@ from pipeline.fetch import plan
 from pipeline.fetch.config import FetchConfig
 from pipeline.fetch.shard import Spool, write_shard
 from pipeline.format.errors import HeadraceError
+from pipeline.format.images import OUT_OF_MEMORY
 from pipeline.pool import webdataset as pool
+from tests.pipeline import dying
 from tests.pipeline.fetch.fetching import config, listed, sidecar
-from tests.pipeline.fetch.server import BIG, JPEG, Web, hosts
+from tests.pipeline.fetch.server import BIG, JPEG, Web, hosts, http, sends
 from tests.pipeline.making import png
 
 
@@ -105,6 +107,30 @@ def test_what_is_no_image_fails_to_resize_with_its_reason(web, tmp_path):
     assert kinds == ["not_an_image", "empty", "decode_failed", "too_many_pixels"]
     assert members(tmp_path) == {}
     assert list(pool.read(pool.parts(str(tmp_path / "pool" / "00000000.tar"))[0], 10**9)) == []
+
+
+def test_images_that_kill_their_decoder_are_rows_and_all_others_are_kept(web, tmp_path, deadly):
+    ends = {1: "SIGSEGV", 2: "EXIT", 4: "SIGABRT", 6: "SIGKILL"}
+    web.routes |= {f"/{how}": sends(http(dying.image(how))) for how in ends.values()}
+    paths = [f"/{ends[n]}" if n in ends else f"/image/{n}" for n in range(8)]
+    listed(tmp_path, [web.url(path) for path in paths])
+    write(config(tmp_path))
+    rows = sidecar(tmp_path)
+    assert {n: row["error_message"] for n, row in enumerate(rows) if row["error_message"]} == {
+        1: "decoder_died: signal SIGSEGV",
+        2: "decoder_died: exit code 3",
+        4: "decoder_died: signal SIGABRT",
+        6: OUT_OF_MEMORY,
+    }
+    assert {rows[n]["status"] for n in ends} == {"failed_to_resize"}
+    kept = {name: data for name, data in members(tmp_path).items() if name.endswith(".png")}
+    assert kept == {f"{n:012d}.png": png(n) for n in range(8) if n not in ends}
+    assert stats(tmp_path)["status_dict"] == {
+        "success": 4,
+        "decoder_died": 3,
+        "decoder_out_of_memory": 1,
+    }
+    assert [web.asked(path) for path in paths] == [1] * 8
 
 
 @pytest.mark.parametrize("field", ["url", "caption"])

@@ -39,7 +39,7 @@ def pool(deadly_ones: dict[int, bytes], count: int = 8) -> dict[str, bytes]:
     return members
 
 
-def measured(tmp_path, deadly_ones: dict[int, bytes], seconds: float = 5) -> pa.Table:
+def measured(tmp_path, deadly_ones: dict[int, bytes], seconds: float = 60) -> pa.Table:
     part = tar_part(tmp_path / "0.tar", pool(deadly_ones))
     return measure_part_carefully(part, CONFIG, seconds)
 

@@ -7,3 +7,7 @@ class HeadraceError(Exception):
     Commands print it on one line and exit with a non-zero code; every other exception is a bug
     and keeps its traceback.
     """
+
+
+class Unavailable(HeadraceError):
+    """A store did not answer as it should: trying again may help."""

@@ -18,7 +18,7 @@ from typing import IO, Any
 
 import fsspec
 
-from pipeline.format.errors import HeadraceError
+from pipeline.format.errors import HeadraceError, Unavailable
 
 PARTIAL = ".partial"
 _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -112,7 +112,10 @@ def _expand_glob(url: str) -> list[str]:
 
 @contextlib.contextmanager
 def reading(url: str) -> Iterator[None]:
-    """Turns what a store raises while `url` is read into one line that names it."""
+    """Turns what a store raises while `url` is read into one line that names it.
+
+    Raises HeadraceError for a file that is missing or forbidden, and for all else Unavailable.
+    """
     try:
         yield
     except FileNotFoundError as error:
@@ -123,11 +126,11 @@ def reading(url: str) -> Iterator[None]:
         ) from error
     except OSError as error:
         reason = error.strerror or str(error)
-        raise HeadraceError(f"{redact(url)}: the store cannot be read: {reason}") from error
+        raise Unavailable(f"{redact(url)}: the store cannot be read: {reason}") from error
     except Exception as error:
         if not _is_of_a_store(error):
             raise
-        raise HeadraceError(f"{redact(url)}: the store cannot be read: {error}") from error
+        raise Unavailable(f"{redact(url)}: the store cannot be read: {error}") from error
 
 
 def _is_of_a_store(error: Exception) -> bool:

@@ -1,0 +1,109 @@
+"""The shards of one source, whatever they came from: all that a stream knows before it reads.
+
+A source of 200,000 shards is three arrays and two lists of short strings; no index is read until a
+sample of its shard is wanted.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline.format import store
+from pipeline.format.errors import HeadraceError
+from pipeline.format.snapshot import Snapshot, read_parquet
+
+Int64 = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class ShardSet:
+    """Tars in a fixed order. Samples are numbered through them."""
+
+    id: str
+    """Of the whole set: another one has other samples or another order."""
+    label: str
+    """What messages call it: a URL."""
+    root: str
+    """What the URLs of all shards begin with."""
+    paths: tuple[str, ...]
+    """The rest of each shard's URL."""
+    samples: Int64
+    nbytes: Int64
+    versions: tuple[str, ...]
+    """Of each shard: the sha256 of its bytes in a snapshot, else the store's ETag."""
+    indexes: str | None = None
+    """Folder of the indexes of tars that are not ours; None: each lies beside its tar."""
+
+    def url(self, n: int) -> str:
+        """Where shard `n` lies."""
+        return self.root + self.paths[n]
+
+    def index_url(self, n: int) -> str:
+        """Where the index of shard `n` lies."""
+        if self.indexes is None:
+            return self.url(n).removesuffix(".tar") + ".idx.parquet"
+        return store.join(self.indexes, f"{self.fingerprint(n)}.idx.parquet")
+
+    def fingerprint(self, n: int) -> str:
+        """Shard `n` by its full URL, size and version: what caches keep it under, 32 hex digits."""
+        return fingerprint(self.url(n), int(self.nbytes[n]), self.versions[n])
+
+
+def fingerprint(url: str, nbytes: int, version: str) -> str:
+    """The name of one state of one file: equal base names in two places never meet."""
+    return hashlib.sha256(f"{url}\0{nbytes}\0{version}".encode()).hexdigest()[:32]
+
+
+def of_snapshot(snapshot: Snapshot) -> ShardSet:
+    """The shards of a snapshot, which never change."""
+    shards = snapshot.shards
+    return ShardSet(
+        id=snapshot.id,
+        label=snapshot.url,
+        root=store.join(snapshot.dataset, ""),
+        paths=tuple(shard.path for shard in shards),
+        samples=np.array([shard.samples for shard in shards], np.int64),
+        nbytes=np.array([shard.nbytes for shard in shards], np.int64),
+        versions=tuple(shard.sha256 for shard in shards),
+    )
+
+
+class Index(NamedTuple):
+    """Where the samples of a shard lie in it: columns of one length, offsets in bytes."""
+
+    keys: pa.StringArray
+    start: Int64
+    """First byte of the sample, its first header."""
+    stop: Int64
+    """End of its last member's data."""
+    image_offset: Int64
+    image_nbytes: Int64
+    text_offset: Int64
+    """-1 where there is no caption."""
+    text_nbytes: Int64
+
+    def part(self, first: int, count: int) -> "Index":
+        """A copy of some rows, which does not keep the whole index in memory."""
+        rows = np.arange(first, first + count)
+        return Index(self.keys.take(pa.array(rows)), *(column[rows] for column in self[1:]))
+
+
+COLUMNS = ["key", *Index._fields[1:]]
+"""Those of INDEX_SCHEMA that a stream needs: reading them takes a third of reading all."""
+
+
+def read_index(shards: ShardSet, n: int) -> Index:
+    """The index of shard `n`. Raises HeadraceError if it is missing, or not that of this shard."""
+    url = shards.index_url(n)
+    table = read_parquet(url, COLUMNS)
+    if table.num_rows != shards.samples[n]:
+        raise HeadraceError(
+            f"{url}: holds {table.num_rows} samples, {shards.label} says {shards.samples[n]}; "
+            "the dataset is damaged: restore this file"
+        )
+    keys, *numbers = (column.combine_chunks() for column in table.columns)
+    return Index(keys, *(column.fill_null(-1).to_numpy() for column in numbers))

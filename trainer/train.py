@@ -173,7 +173,7 @@ def _update(run: Run, batch: Batch) -> dict[str, torch.Tensor]:
     run.optimiser.zero_grad()
     run.step += 1
     run.here.drawn.update(run.stream.names[source] for source in batch.sources.tolist())
-    run.here.replaced += len(batch.replaced)
+    run.here.replaced += len(batch.bad)
     run.here.digest = run.stream.digest
     return {"loss": loss_sum.detach() / counted, "grad_norm": norm}
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from pipeline.format.errors import HeadraceError
+from pipeline.format.shards import of_snapshot
 from pipeline.format.snapshot import read_snapshot
 from trainer import distributed, pictures
 from trainer.config import TrainConfig
@@ -49,7 +50,7 @@ class Validation:
         snapshot = read_snapshot(config.validation or "")
         if not snapshot.samples:
             raise HeadraceError(f"{snapshot.url}: has no samples to take a validation loss on")
-        source = Source("validation", snapshot)
+        source = Source("validation", of_snapshot(snapshot))
         batch = max(1, config.stream.batch // world.size)
         return cls(source, world, batch, config.stream.image_size)
 

@@ -169,18 +169,6 @@ def index_tar(url: str) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=INDEX_SCHEMA)
 
 
-def read_index(dataset: str, shard: Shard) -> pa.Table:
-    """The index of one shard, INDEX_SCHEMA, as many rows as the manifest says."""
-    url = store.join(dataset, shard.index_path)
-    table = read_parquet(url)
-    if table.num_rows != shard.samples:
-        raise HeadraceError(
-            f"{url}: holds {table.num_rows} samples, the manifest says {shard.samples}; "
-            "the dataset is damaged: restore this file"
-        )
-    return table
-
-
 def read_parquet(url: str, columns: list[str] | None = None) -> pa.Table:
     """A whole parquet file by URL. Raises HeadraceError if it is missing or damaged."""
     with store.open_read(url) as file:

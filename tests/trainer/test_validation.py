@@ -4,6 +4,7 @@ import torch
 from PIL import Image
 
 from pipeline.format.images import decode
+from pipeline.format.shards import of_snapshot
 from trainer import distributed
 from trainer.config import TrainConfig
 from trainer.distributed import World
@@ -34,7 +35,7 @@ def model():
 
 
 def validation(web, world, batch):
-    return Validation(Source("validation", web), world, batch, CONFIG.image_size)
+    return Validation(Source("validation", of_snapshot(web)), world, batch, CONFIG.image_size)
 
 
 def sums_of(web, model, monkeypatch, rank, ranks, batch):
@@ -48,7 +49,7 @@ def sums_of(web, model, monkeypatch, rank, ranks, batch):
 @torch.no_grad()
 def literal_losses(web, model, prefix_of):
     loss, count = 0.0, 0
-    for record in Source("validation", web).read(0, 23):
+    for record in Source("validation", of_snapshot(web)).records(0, 23):
         view = torch.from_numpy(evaluation_view(decode(record.image), 12).copy()).permute(2, 0, 1)
         image, prefix = normalise(view[None], CPU), torch.tensor([prefix_of(record.sample)])
         one, counted = loss_sum_and_count(model(image, prefix), image, prefix)
@@ -98,7 +99,7 @@ def test_the_picture_shows_the_first_images(world, web, model, tmp_path):
     validation(web, world, 10).save_picture(model, path)
     with Image.open(path) as picture:
         assert picture.size == (PICTURED * 12 * SCALE, 2 * 12 * SCALE)
-        first = Source("validation", web).read(0, 1)[0]
+        first = Source("validation", of_snapshot(web)).records(0, 1)[0]
         shown = np.asarray(picture)[: 12 * SCALE : SCALE, : 12 * SCALE : SCALE]
         np.testing.assert_array_equal(shown, evaluation_view(decode(first.image), 12))
 

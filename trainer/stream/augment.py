@@ -1,13 +1,15 @@
 """Crops and flips, drawn by key: the same sample of the same epoch is always cropped alike."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from pydantic import BaseModel, Field
 
-from trainer.stream.keyed import uniforms
+from trainer.stream.keyed import base_key, mix, uniforms
+from trainer.stream.plan import Slots
 
 TRIES = 10
 """Boxes that are tried before the centre is taken, as torchvision does."""
@@ -19,11 +21,32 @@ MAX_EVALUATED_ASPECT = 16
 """Longer images lose their ends first: 1 x 64 million pixels would become 256 x 16 billion."""
 
 Pixels = npt.NDArray[np.uint8]
+Draws = npt.NDArray[np.float64]
+"""Numbers in [0, 1): one for the flip, then four for each box that may be tried."""
 Box = tuple[float, float, float, float]
 
 
+class JitterConfig(BaseModel, extra="forbid", frozen=True, use_attribute_docstrings=True):
+    """Random changes of colour; the defaults are those of AIM's training code."""
+
+    brightness: float = Field(default=0.4, ge=0, le=1)
+    """Factors are from 1 - this to 1 + this."""
+
+    contrast: float = Field(default=0.4, ge=0, le=1)
+    """Factors are from 1 - this to 1 + this."""
+
+    saturation: float = Field(default=0.2, ge=0, le=1)
+    """Factors are from 1 - this to 1 + this."""
+
+    hue: float = Field(default=0.1, ge=0, le=0.5)
+    """Turns are from -this to this of the colour circle."""
+
+    probability: float = Field(default=0.8, ge=0, le=1)
+    """Share of the images that are changed."""
+
+
 class AugmentConfig(BaseModel, extra="forbid", frozen=True, use_attribute_docstrings=True):
-    """Random resized crop and horizontal flip; the defaults are the paper's."""
+    """Random resized crop, flip and colours; the defaults are the paper's."""
 
     min_scale: float = Field(default=0.4, gt=0, le=1)
     """Least share of the image's area in a crop (AIM table 3c)."""
@@ -34,18 +57,30 @@ class AugmentConfig(BaseModel, extra="forbid", frozen=True, use_attribute_docstr
     flip: bool = True
     """Mirror half of the images (AIM training code)."""
 
+    draft: bool = False
+    """Decode a JPEG at a part of its size where the crop needs no more. Quicker; other pixels."""
 
-def augment(image: Image.Image, size: int, key: int, config: AugmentConfig) -> Pixels:
+    jitter: JitterConfig | None = None
+    """Random changes of colour. None, as in the paper; AIM's training code has them."""
+
+
+def crop_draws(slots: Slots, names: Sequence[str], seed: int) -> Draws:
+    """The draws of each slot, (n, 1 + 4 · TRIES), by (seed, source name, epoch, sample)."""
+    purposes = np.array([base_key(seed, "augment", name) for name in names], np.uint64)
+    keys = mix(purposes[slots.source], slots.places.epoch, slots.places.sample)
+    return uniforms(keys, 1 + 4 * TRIES)
+
+
+def augment(image: Image.Image, size: int, draws: Draws, config: AugmentConfig) -> Pixels:
     """A random crop of an RGB image, resized to (size, size, 3) uint8, flipped or not."""
-    draws = uniforms(key, 4 * TRIES + 1)[0]
     box = random_box(image.width, image.height, draws[1:], config)
-    pixels = np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box=box))
-    return pixels[:, ::-1] if config.flip and draws[0] < 0.5 else pixels
+    crop = image.resize((size, size), Image.Resampling.BICUBIC, box=box)
+    if config.flip and draws[0] < 0.5:  # here, as a flipped view of the array is slow to copy
+        crop = crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return np.asarray(crop)
 
 
-def random_box(
-    width: int, height: int, draws: npt.NDArray[np.float64], config: AugmentConfig
-) -> Box:
+def random_box(width: int, height: int, draws: Draws, config: AugmentConfig) -> Box:
     """A box of random area and aspect inside the image, in pixels; `draws` are 4 a try."""
     limit = math.log(config.max_aspect)
     for u_area, u_aspect, u_left, u_top in draws.reshape(TRIES, 4).tolist():

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from trainer.stream.augment import Pixels
+from trainer.stream.bad import Bad
 from trainer.stream.plan import Slots
 from trainer.stream.reader import Delivered
 
@@ -32,8 +33,8 @@ class Batch:
     keys: list[str]
     """Delivered, as read from the tar members."""
     captions: list[str]
-    replaced: list[tuple[int, str]]
-    """(planned sample, delivered key) of each damaged sample."""
+    bad: list[Bad]
+    """Planned samples that are damaged, in the order of their slots; others stand in for them."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,6 @@ def finish(making: Making) -> Batch:
 
 
 def _batch(step: int, slots: Slots, made: list[Delivered]) -> Batch:
-    planned = slots.places.sample.tolist()
     return Batch(
         step=step,
         images=to_tensor([one.pixels for one in made]),
@@ -62,11 +62,7 @@ def _batch(step: int, slots: Slots, made: list[Delivered]) -> Batch:
         samples=torch.from_numpy(slots.places.sample),
         keys=[one.record.key for one in made],
         captions=[one.record.text.decode(errors="replace") for one in made],
-        replaced=[
-            (sample, one.record.key)
-            for sample, one in zip(planned, made, strict=True)
-            if one.record.sample != sample
-        ],
+        bad=[one.bad for one in made if one.bad],
     )
 
 

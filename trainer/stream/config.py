@@ -2,7 +2,18 @@
 
 from pydantic import BaseModel, Field, PositiveInt, model_validator
 
+from pipeline.format.patience import Patience
 from trainer.stream.augment import AugmentConfig
+
+
+class CacheConfig(BaseModel, extra="forbid", frozen=True, use_attribute_docstrings=True):
+    """A folder on the node's own disk, which its ranks share."""
+
+    folder: str = Field(min_length=1)
+    """Any folder; several runs may share it."""
+
+    max_bytes: int = Field(gt=0)
+    """What it may hold. A source with `block: 1` on a remote store must fit in."""
 
 
 class StreamConfig(BaseModel, extra="forbid", frozen=True, use_attribute_docstrings=True):
@@ -25,7 +36,7 @@ class StreamConfig(BaseModel, extra="forbid", frozen=True, use_attribute_docstri
     One number for all sources, or by source name."""
 
     augment: AugmentConfig = AugmentConfig()
-    """Crops and flips."""
+    """Crops, flips and colours."""
 
     threads: int = Field(default=2, gt=0)
     """Threads of one rank that decode. Changes no batch."""
@@ -35,6 +46,15 @@ class StreamConfig(BaseModel, extra="forbid", frozen=True, use_attribute_docstri
 
     read_ahead: int = Field(default=4, gt=0)
     """Batches of one rank that are made in advance. Changes no batch."""
+
+    patience: Patience = Patience()
+    """How long a store that fails is asked again. Changes no batch."""
+
+    cache: CacheConfig | None = None
+    """Where shards of a remote source with `block: 1` are kept. Changes no batch."""
+
+    max_bad: float = Field(default=0.01, ge=0, le=1)
+    """The run stops when a larger share of the samples drawn is damaged. Changes no batch."""
 
     @model_validator(mode="after")
     def _lanes_share_the_batch(self) -> "StreamConfig":

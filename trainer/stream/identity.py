@@ -6,16 +6,25 @@ from trainer.stream.config import StreamConfig
 from trainer.stream.plan import PlannedSource
 from trainer.stream.source import Source
 
+FREE_TO_CHANGE = {"threads", "reads", "read_ahead", "patience", "cache", "max_bad"}
+"""Fields that no batch depends on."""
+
+PRINT = 16
+"""Hex digits of a shard's fingerprint that a state holds."""
+
+NAMED = 3
+"""Changed shards that a message names."""
+
 
 def identity_of(
     planned: list[PlannedSource], sources: list[Source], config: StreamConfig
 ) -> dict[str, Any]:
     """Everything that a batch depends on. The block is the one chosen, whatever chose it."""
-    fields = config.model_dump(mode="json", exclude={"threads", "reads", "read_ahead", "block"})
+    fields = config.model_dump(mode="json", exclude=FREE_TO_CHANGE | {"block"})
     fields["sources"] = [source.name for source in sources]  # ties in the mixing word go by place
     for described, source in zip(planned, sources, strict=True):
         fields[f"source {described.name}"] = {
-            "snapshot": source.snapshot.id,
+            "shards": source.shards.id,
             "samples": described.samples,
             "weight": described.weight,
             "block": described.block,
@@ -30,3 +39,31 @@ def differences(saved: dict[str, Any], now: dict[str, Any]) -> list[str]:
         for name in sorted(saved.keys() | now.keys())
         if saved.get(name) != now.get(name)
     ]
+
+
+def shard_prints(sources: list[Source]) -> dict[str, str]:
+    """A fingerprint of each shard, by source and joined, where shards may change under a run.
+
+    Snapshots have none: their id says it all.
+    """
+    return {source.name: _prints(source) for source in sources if source.shards.indexes}
+
+
+def _prints(source: Source) -> str:
+    shards = source.shards
+    return "".join(shards.fingerprint(n)[:PRINT] for n in range(len(shards.paths)))
+
+
+def changed_shards(saved: dict[str, str], sources: list[Source]) -> list[str]:
+    """The first shards that are no longer what they were, in words, of sources of the same size.
+
+    Other numbers of shards are a difference of identities.
+    """
+    found = []
+    for source in sources:
+        was, now = saved.get(source.name, ""), shard_prints([source]).get(source.name, "")
+        if len(was) == len(now):
+            starts = range(0, len(now), PRINT)
+            changed = [at // PRINT for at in starts if was[at : at + PRINT] != now[at : at + PRINT]]
+            found += [f"{source.shards.url(n)} was changed" for n in changed[:NAMED]]
+    return found

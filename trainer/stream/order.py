@@ -31,6 +31,8 @@ class Places(NamedTuple):
     """First sample of the block to read it in."""
     block_length: Array
     """Samples in that block, which may run over the end of the source to its beginning."""
+    left: Array
+    """Samples of that block which the lane draws after this one."""
 
 
 def default_block(samples: int, lanes: int) -> int:
@@ -55,7 +57,8 @@ class SourceOrder:
         rotation = below(mix(self._key("rotation"), epoch), self.samples)
         inside = permute(depth, length, mix(self._key("inside"), epoch, block))
         start = (begin + rotation) % self.samples
-        return Places(epoch, (start + inside) % self.samples, start, length)
+        sample = (start + inside) % self.samples
+        return Places(epoch, sample, start, length, length - depth - 1)
 
     def _in_epoch(self, epoch: Array, rank: Array) -> tuple[Array, Array, Array, Array]:
         """Begin, length and number of the block, and the depth in it, before the rotation."""

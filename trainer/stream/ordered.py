@@ -6,9 +6,10 @@ import numpy as np
 import torch
 
 from pipeline.format.errors import HeadraceError
-from pipeline.format.images import ImageError, decode
+from pipeline.format.images import ImageError
 from trainer.stream.augment import Pixels, evaluation_view
 from trainer.stream.batch import Batch, to_tensor
+from trainer.stream.reader import decode_record
 from trainer.stream.source import Record, Source
 
 PADDING = -1
@@ -28,8 +29,7 @@ def ordered(
     for step, first in enumerate(range(0, total, batch * world_size)):
         begin = min(first + rank * batch, total)
         count = min(batch, total - begin)
-        records = source.read(begin, count) if count else []
-        yield _batch(step, source, records, size, batch)
+        yield _batch(step, source, source.records(begin, count), size, batch)
 
 
 def _batch(step: int, source: Source, records: list[Record], size: int, batch: int) -> Batch:
@@ -48,14 +48,14 @@ def _batch(step: int, source: Source, records: list[Record], size: int, batch: i
         samples=torch.tensor(numbers),
         keys=[record.key for record in records] + [""] * padding,
         captions=[record.text.decode(errors="replace") for record in records] + [""] * padding,
-        replaced=[],
+        bad=[],
     )
 
 
 def _view(source: Source, record: Record, size: int) -> Pixels:
     try:
-        return evaluation_view(decode(record.image), size)
+        return evaluation_view(decode_record(record), size)
     except ImageError as error:
         raise HeadraceError(
-            f"{source.snapshot.url}: validation sample {record.sample} ({record.key}): {error}"
+            f"{source.shards.label}: validation sample {record.sample} ({record.key}): {error}"
         ) from error

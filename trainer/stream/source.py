@@ -1,17 +1,13 @@
 """A source opened for reading: sample numbers to bytes, by ranged reads of its shards."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from threading import Lock
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
-from pipeline.format import store
-from pipeline.format.errors import HeadraceError
-from pipeline.format.snapshot import Snapshot, read_index
+from pipeline.format.patience import Patience, read_range
+from pipeline.format.shards import Index, ShardSet, read_index
 from pipeline.format.tars import BLOCK, key_in_header
 
 INDEXES_HELD = 64
@@ -24,73 +20,110 @@ class Record:
 
     sample: int
     key: str
-    """Read from the tar member, not from the index: the proof is about what was delivered."""
+    """As the tar member is named, if nothing is at fault; else as the index says."""
     image: bytes
     text: bytes
+    url: str
+    """Of the shard."""
+    offset: int
+    """Of the image in it."""
+    fault: str = ""
+    """Why these are not the sample's bytes, as `<kind>: <words>`."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Neighbours in one shard, read at once. Records are cut out when they are wanted."""
+
+    url: str
+    """Of the shard."""
+    first: int
+    """Number of its first sample in the source."""
+    index: Index
+    """Of its samples alone."""
+    data: bytes
+    """From the start of the first sample to the end of the last."""
+
+    def __len__(self) -> int:
+        return len(self.index.keys)
+
+    def __contains__(self, sample: int) -> bool:
+        return self.first <= sample < self.first + len(self)
+
+    def record(self, sample: int) -> Record:
+        """A sample of this run, by its number in the source."""
+        row, index = sample - self.first, self.index
+        key = index.keys[row].as_py()
+        offset, text = int(index.image_offset[row]), int(index.text_offset[row])
+        return Record(
+            sample=sample,
+            key=key,
+            image=self._cut(offset, int(index.image_nbytes[row])),
+            text=self._cut(text, int(index.text_nbytes[row])) if text >= 0 else b"",
+            url=self.url,
+            offset=offset,
+            fault=_fault(self._cut(offset - BLOCK, BLOCK), key),
+        )
+
+    def _cut(self, offset: int, nbytes: int) -> bytes:
+        at = offset - int(self.index.start[0])
+        return self.data[at : at + nbytes]
+
+
+def _fault(header: bytes, key: str) -> str:
+    """What is wrong with the header before an image: the proof is about what was delivered."""
+    try:
+        found = key_in_header(header)
+    except ValueError:
+        return "not_in_tar: no header stands where the index says"
+    return "" if found == key else f"not_in_tar: {found[:100]!r} stands where the index says"
 
 
 class Source:
-    """A snapshot whose samples have numbers, in shard order. Safe to share between threads."""
+    """Shards whose samples have numbers, in shard order. Safe to share between threads."""
 
-    def __init__(self, name: str, snapshot: Snapshot) -> None:
-        self.name, self.snapshot = name, snapshot
-        counts = [shard.samples for shard in snapshot.shards]
-        self.ends = np.cumsum(counts, dtype=np.int64)
+    def __init__(self, name: str, shards: ShardSet, patience: Patience | None = None) -> None:
+        self.name, self.shards, self.patience = name, shards, patience or Patience()
+        self.ends = np.cumsum(shards.samples)
         self._index = lru_cache(INDEXES_HELD)(self._read_index)
         self._index_locks: dict[int, Lock] = {}
 
     def __len__(self) -> int:
-        return self.snapshot.samples
+        return int(self.shards.samples.sum())
 
     @property
     def sample_bytes(self) -> float:
         """Mean size of a sample."""
-        return sum(shard.nbytes for shard in self.snapshot.shards) / max(1, len(self))
+        return float(self.shards.nbytes.sum()) / max(1, len(self))
 
-    def read(self, start: int, length: int) -> list[Record]:
+    def read(self, start: int, length: int) -> list[Run]:
         """`length` samples from number `start` on, over the end to the beginning if need be.
 
         One ranged read a shard. Raises HeadraceError if a shard cannot be read.
         """
-        records: list[Record] = []
+        runs: list[Run] = []
         while length:
             shard = int(np.searchsorted(self.ends, start, side="right"))
             count = min(length, int(self.ends[shard]) - start)
-            records += self._read_run(shard, start, count)
+            runs.append(self._read_run(shard, start, count))
             start, length = (start + count) % len(self), length - count
-        return records
+        return runs
 
-    def _read_run(self, shard: int, start: int, count: int) -> Iterator[Record]:
-        described = self.snapshot.shards[shard]
-        first = start - (int(self.ends[shard]) - described.samples)
+    def records(self, start: int, length: int) -> list[Record]:
+        """The same samples, cut out of their runs."""
+        return [
+            run.record(sample)
+            for run in self.read(start, length)
+            for sample in range(run.first, run.first + len(run))
+        ]
+
+    def _read_run(self, shard: int, start: int, count: int) -> Run:
+        first = start - int(self.ends[shard] - self.shards.samples[shard])
         with self._index_locks.setdefault(shard, Lock()):  # lanes that meet here read it once
-            index = self._index(shard)
-        rows = index.slice(first, count).to_pylist()
-        begin, stop = rows[0]["start"], rows[-1]["stop"]
-        url = store.join(self.snapshot.dataset, described.path)
-        data = store.read_bytes(url, begin, stop)
-        # A store gives what there is: the rest of a cut shard must not pass for damaged samples.
-        if len(data) != stop - begin:
-            raise HeadraceError(
-                f"{url}: ends at byte {begin + len(data)}, the index says {stop} or later; "
-                "the shard was cut: restore this file"
-            )
-        for number, row in enumerate(rows, start):
-            yield _record(number, row, data, begin)
+            index = self._index(shard).part(first, count)
+        url = self.shards.url(shard)
+        data = read_range(url, int(index.start[0]), int(index.stop[-1]), self.patience)
+        return Run(url, start, index, data)
 
-    def _read_index(self, shard: int) -> pa.Table:
-        return read_index(self.snapshot.dataset, self.snapshot.shards[shard])
-
-
-def _record(number: int, row: dict[str, Any], data: bytes, begin: int) -> Record:
-    at = row["image_offset"] - begin
-    try:
-        key = key_in_header(data[at - BLOCK : at])
-    except ValueError:
-        key = ""  # no tar header where the index says: a damaged shard, found by the reader
-    text = b""
-    if row["text_offset"] is not None:
-        text_at = row["text_offset"] - begin
-        text = data[text_at : text_at + row["text_nbytes"]]
-    image = data[at : at + row["image_nbytes"]] if key == row["key"] else b""
-    return Record(number, key, image, text)
+    def _read_index(self, shard: int) -> Index:
+        return read_index(self.shards, shard)

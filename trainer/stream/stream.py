@@ -8,13 +8,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from pipeline.format.errors import HeadraceError
-from pipeline.format.mixture import Mixture, read_mixture
-from pipeline.format.mixture import Source as MixtureSource
-from pipeline.format.snapshot import read_snapshot
 from trainer.stream import digest
+from trainer.stream.augment import crop_draws
 from trainer.stream.batch import Batch, Making, finish
 from trainer.stream.config import StreamConfig
-from trainer.stream.identity import differences, identity_of
+from trainer.stream.identity import changed_shards, differences, identity_of, shard_prints
+from trainer.stream.opening import Named, open_all
 from trainer.stream.order import default_block
 from trainer.stream.plan import PlannedSource, StreamPlan, lanes_of_rank
 from trainer.stream.reader import BlockReader, deliver
@@ -31,15 +30,12 @@ class Stream:
     """
 
     def __init__(
-        self, mixture: Mixture | str, config: StreamConfig, rank: int = 0, world_size: int = 1
+        self, named: Named, config: StreamConfig, rank: int = 0, world_size: int = 1
     ) -> None:
-        """Opens the sources of a mixture, or of the mixture at a URL.
+        """Opens a snapshot or mixture by its URL, or sources by name; see `opening.Named`.
 
-        Raises HeadraceError if a source is missing, empty or not the size that the mixture says,
-        or if ranks outnumber lanes.
+        Raises HeadraceError if a source cannot be opened, or if ranks outnumber lanes.
         """
-        if isinstance(mixture, str):
-            mixture = read_mixture(mixture)
         if not 0 <= rank < world_size:
             raise ValueError(f"no rank {rank} in a world of {world_size}")
         if world_size > config.lanes:
@@ -48,12 +44,14 @@ class Stream:
                 "a lane belongs to one rank, so use at least as many lanes as ranks"
             )
         self.config, self.next_step, self.digest = config, 0, 0
-        self._sources = [_open(source) for source in mixture.sources]
-        self.names = [source.name for source in self._sources]
-        _check_names(self.names, config)
+        folder = config.cache.folder if config.cache else None
+        opened = open_all(named, folder, config.patience)
+        self.names = [name for name, _, _ in opened]
+        _check_blocks(config, self.names)
+        self._sources = [Source(name, shards, config.patience) for name, _, shards in opened]
         planned = [
-            PlannedSource(s.name, len(source), s.weight, self._block(source))
-            for s, source in zip(mixture.sources, self._sources, strict=True)
+            PlannedSource(source.name, len(source), weight, self._block(source))
+            for (_, weight, _), source in zip(opened, self._sources, strict=True)
         ]
         self.plan = StreamPlan(planned, config.seed, config.batch, config.lanes)
         self.lanes = lanes_of_rank(rank, world_size, config.lanes)
@@ -97,7 +95,7 @@ class Stream:
                 batch = finish(ahead.popleft().result())
                 self.next_step = batch.step + 1
                 self.digest = digest.total([self.digest, *self._hashes(batch)])
-                self._log_replaced(batch)
+                _log_bad(batch)
                 yield batch
         finally:
             for future in ahead:
@@ -106,15 +104,13 @@ class Stream:
     def _make(self, reader: BlockReader, step: int) -> Making:
         """Reads a step's bytes and sets its decoding going."""
         slots, config = self.plan.slots(step, self.lanes), self.config
+        drawn = crop_draws(slots, self.names, config.seed)
+        rest = (config.image_size, config.seed, config.augment)
         made = [
-            self._decode.submit(deliver, one, config.image_size, config.seed, config.augment)
-            for one in reader.records(slots)
+            self._decode.submit(deliver, one, draws, *rest)
+            for one, draws in zip(reader.records(slots), drawn, strict=True)
         ]
         return Making(step, slots, made)
-
-    def _log_replaced(self, batch: Batch) -> None:
-        for planned, delivered in batch.replaced:
-            log.warning("step %d: sample %d replaced by %s", batch.step, planned, delivered)
 
     def _hashes(self, batch: Batch) -> list[int]:
         columns = (batch.lanes, batch.slots, batch.sources, batch.epochs)
@@ -125,15 +121,20 @@ class Stream:
         ]
 
     def state_dict(self) -> dict[str, Any]:
-        """The number of the next step, and what the stream is a function of besides."""
-        return {"step": self.next_step, "identity": self.identity}
+        """The number of the next step, and what the stream is a function of besides.
+
+        `shards` tells which shards changed, where the identity only tells that some did.
+        """
+        shards = shard_prints(self._sources)
+        return {"step": self.next_step, "identity": self.identity, "shards": shards}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The next iteration begins at the saved step, its digest at zero.
 
         Raises HeadraceError if the state is of another stream.
         """
-        changed = differences(state["identity"], self.identity)
+        shards = changed_shards(state.get("shards", {}), self._sources)
+        changed = shards or differences(state["identity"], self.identity)
         if changed:
             raise HeadraceError(
                 "the saved state is of another stream: " + "; ".join(changed) + "; a resume must "
@@ -147,24 +148,15 @@ class Stream:
         return math.ceil(2 * len(self.lanes) * sum(sizes))
 
 
-def _open(described: MixtureSource) -> Source:
-    snapshot, name = read_snapshot(described.snapshot), described.name
-    if not snapshot.samples:
-        raise HeadraceError(
-            f"{snapshot.url}: source {name!r} has no samples; keep more, or leave it out"
+def _log_bad(batch: Batch) -> None:
+    for bad in batch.bad:
+        log.warning(
+            "step %d: sample %d of %s (%s, %s): %s; %s stands in for it",
+            *(batch.step, bad.sample, bad.source, bad.url, bad.key, bad.reason, bad.instead),
         )
-    if snapshot.samples != described.samples:
-        raise HeadraceError(
-            f"{snapshot.url}: holds {snapshot.samples} samples, the mixture says "
-            f"{described.samples} of source {name!r}; mix it again, or restore it"
-        )
-    return Source(name, snapshot)
 
 
-def _check_names(names: list[str], config: StreamConfig) -> None:
-    """Names key the randomness: two sources of one name would be drawn in one order."""
-    if len(set(names)) != len(names):
-        raise HeadraceError(f"mixture: source names {names} repeat; give each its own")
+def _check_blocks(config: StreamConfig, names: list[str]) -> None:
     unknown = set(config.block) - set(names) if isinstance(config.block, dict) else set()
     if unknown:
         raise HeadraceError(f"stream.block: no source {sorted(unknown)}; there are {names}")

@@ -11,7 +11,7 @@ import webdataset
 from PIL import Image
 
 from pipeline.format.errors import HeadraceError
-from pipeline.format.snapshot import Shard, index_tar, read_index
+from pipeline.format.snapshot import Shard, index_tar, read_parquet
 from pipeline.measure.image import ImageConfig, measure_part
 from pipeline.pool import folder
 from pipeline.pool.sample import Part
@@ -67,7 +67,7 @@ def test_a_shard_has_the_same_bytes_wherever_it_is_written(tmp_path, rows):
 def test_the_index_cuts_out_the_bytes_that_were_measured(tmp_path, rows):
     shard = write(tmp_path, rows)
     data = (tmp_path / shard.path).read_bytes()
-    index = read_index(f"file://{tmp_path}", shard).to_pylist()
+    index = read_parquet(str(tmp_path / shard.index_path)).to_pylist()
     for place, row in zip(index, rows.to_pylist(), strict=True):
         cut = {
             name: data[place[f"{name}_offset"] :][: place[f"{name}_nbytes"]]
@@ -118,7 +118,7 @@ def test_every_format_gets_its_common_extension(tmp_path):
     members["6.jpg"] = encode(image, "MPO", save_all=True, append_images=[Image.new("RGB", (9, 9))])
     rows = kept_rows(tar_part(tmp_path / "pool" / "0.tar", members))
     shard = write(tmp_path, rows)
-    found = read_index(f"file://{tmp_path}", shard)["image_extension"].to_pylist()
+    found = read_parquet(str(tmp_path / shard.index_path))["image_extension"].to_pylist()
     assert found == ["jpg", "png", "webp", "gif", "bmp", "tif", "jpg"]
 
 

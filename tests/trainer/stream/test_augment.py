@@ -7,11 +7,14 @@ from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resiz
 from trainer.stream.augment import (
     TRIES,
     AugmentConfig,
-    augment,
+    JitterConfig,
+    crop_draws,
     evaluation_view,
     random_box,
 )
-from trainer.stream.keyed import mix, uniforms
+from trainer.stream.augment import augment as augment_by
+from trainer.stream.keyed import base_key, mix, uniforms
+from trainer.stream.plan import PlannedSource, StreamPlan
 
 CONFIG = AugmentConfig()
 SIZES = [(1, 1), (1, 2), (2, 1), (1, 500), (500, 1), (3, 7), (64, 64), (640, 480), (97, 1000)]
@@ -21,6 +24,11 @@ def noise(width, height):
     """A picture without two equal parts."""
     values = uniforms(mix(0, np.arange(height)), width * 3) * 256
     return Image.fromarray(values.astype(np.uint8).reshape(height, width, 3))
+
+
+def augment(image, size, key, config):
+    """The crop of one key."""
+    return augment_by(image, size, uniforms(key, 1 + 4 * TRIES)[0], config)
 
 
 def boxes(width, height, count=300, config=CONFIG):
@@ -139,9 +147,52 @@ def test_the_evaluation_view_is_the_middle_and_never_flipped():
     assert (view[:, 8:] < 5).all()
 
 
+def test_the_draws_of_a_whole_batch_are_those_of_each_slot_by_its_own_key():
+    sources = [PlannedSource("web", 23, 4, 2), PlannedSource("in1k", 7, 1, 1)]
+    slots = StreamPlan(sources, 0, 24, 8).slots(5, np.arange(8))
+    found = crop_draws(slots, ["web", "in1k"], seed=9)
+    assert found.shape == (24, 1 + 4 * TRIES)
+    rows = zip(slots.source, slots.places.epoch, slots.places.sample, found, strict=True)
+    for source, epoch, sample, draws in rows:
+        key = mix(base_key(9, "augment", ["web", "in1k"][source]), epoch, sample)
+        np.testing.assert_array_equal(draws, uniforms(key, 1 + 4 * TRIES)[0])
+    assert set(slots.source.tolist()) == {0, 1}
+
+
+def test_crops_differ_between_seeds_sources_epochs_and_samples():
+    def draws(name="web", seed=0, epoch=0, sample=4):
+        slots = StreamPlan([PlannedSource(name, 23, 1, 2)], 0, 1, 1).slots(0, np.arange(1))
+        places = slots.places._replace(epoch=np.array([epoch]), sample=np.array([sample]))
+        return crop_draws(slots._replace(places=places), [name], seed)
+
+    others = [{"name": "in1k"}, {"seed": 1}, {"epoch": 1}, {"sample": 5}]
+    for other in others:
+        assert (draws(**other) != draws()).all(), other
+    assert (draws() == draws()).all()
+
+
+def test_colours_are_left_alone_unless_asked_for_and_then_changed_as_aims_code_does():
+    assert AugmentConfig().jitter is None
+    assert AugmentConfig(jitter={}).jitter == JitterConfig(
+        brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1, probability=0.8
+    )
+
+
 @pytest.mark.parametrize(
-    ("field", "value"), [("min_scale", 0), ("min_scale", 1.5), ("max_aspect", 0.9), ("jitter", 1)]
+    ("field", "value"),
+    [
+        ("min_scale", 0),
+        ("min_scale", 1.5),
+        ("max_aspect", 0.9),
+        ("draft", "half"),
+        ("jitter", 1),
+        ("jitter", {"hue": 0.6}),
+        ("jitter", {"brightness": -0.1}),
+        ("jitter", {"probability": 1.1}),
+        ("jitter", {"sharpness": 0.1}),
+    ],
 )
 def test_a_config_out_of_range_is_refused_by_the_fields_name(field, value):
-    with pytest.raises(ValidationError, match=field):
+    inner = list(value) if isinstance(value, dict) else []
+    with pytest.raises(ValidationError, match=r"\.".join([field, *inner])):
         AugmentConfig(**{field: value})

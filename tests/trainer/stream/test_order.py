@@ -93,6 +93,20 @@ def test_a_lane_has_one_block_open_at_a_time_and_no_block_is_opened_twice_in_an_
         check_blocks(samples, lanes, block)
 
 
+@pytest.mark.parametrize(("lanes", "block"), SHAPES)
+def test_what_is_left_of_a_block_counts_down_to_the_lanes_next_one(lanes, block):
+    for samples in (*range(1, 40), 64, 100, 257, 1000):
+        order = SourceOrder("web", samples, lanes, block, seed=1)
+        number = np.arange(2 * samples // lanes + 2)
+        for lane in range(lanes):
+            places = order.places(np.full_like(number, lane), number)
+            opened = np.append(0, places.left[:-1]) == 0
+            assert (places.left[opened] == places.block_length[opened] - 1).all()
+            assert (np.diff(places.left)[~opened[1:]] == -1).all()
+            blocks = np.stack(places)[[0, 2, 3]]
+            assert (np.diff(blocks)[:, ~opened[1:]] == 0).all(), "the block changed too early"
+
+
 def literal_place(samples, lanes, block, seed, name, lane, m):
     """DESIGN "Stream", steps 1 to 3, word by word; only the keyed functions are given."""
     N, L, b = samples, lanes, block
@@ -118,7 +132,8 @@ def literal_place(samples, lanes, block, seed, name, lane, m):
         block_number = F * L + column
     rotation = int(below(mix(key("rotation"), epoch), N)[0])
     inside = perm(depth, length, mix(key("inside"), epoch, block_number))
-    return epoch, (begin + inside + rotation) % N, (begin + rotation) % N, length
+    sample, start = (begin + inside + rotation) % N, (begin + rotation) % N
+    return epoch, sample, start, length, length - depth - 1
 
 
 @pytest.mark.parametrize(

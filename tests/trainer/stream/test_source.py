@@ -4,33 +4,40 @@ import pytest
 
 from pipeline.format import store
 from pipeline.format.errors import HeadraceError
-from pipeline.format.snapshot import read_index
+from pipeline.format.shards import of_snapshot, read_index
 from trainer.stream.source import Source
 
 
 def test_samples_are_numbered_in_shard_order_with_their_own_bytes(web, pictures):
-    source = Source("web", web)
+    source = Source("web", of_snapshot(web))
     assert len(source) == 23
     for number in range(23):
-        (record,) = source.read(number, 1)
+        (record,) = source.records(number, 1)
         picture = pictures[number]
         assert (record.sample, record.key) == (number, picture.key)
         assert (record.image, record.text) == (picture.image, picture.text)
+        assert record.fault == ""
+
+
+def test_a_record_says_where_its_image_lies(web, pictures):
+    for record in Source("web", of_snapshot(web)).records(0, 23):
+        image = pictures[record.sample].image
+        assert store.read_bytes(record.url, record.offset, record.offset + len(image)) == image
 
 
 @pytest.mark.parametrize("length", [2, 6, 9, 17, 23])
 def test_a_run_crosses_shard_ends_and_the_end_of_the_source(web, pictures, length):
-    source = Source("web", web)
+    source = Source("web", of_snapshot(web))
     for start in range(23):
         numbers = [(start + at) % 23 for at in range(length)]
-        records = source.read(start, length)
+        records = source.records(start, length)
         assert [record.sample for record in records] == numbers
         assert [record.image for record in records] == [pictures[n].image for n in numbers]
 
 
 def test_a_run_inside_one_shard_is_one_read_of_its_own_bytes(web, monkeypatch):
     reads = []
-    source = Source("web", web)
+    source = Source("web", of_snapshot(web))
     source.read(0, 23)  # the indexes are held from now on
     whole = store.read_bytes
 
@@ -46,47 +53,72 @@ def test_a_run_inside_one_shard_is_one_read_of_its_own_bytes(web, monkeypatch):
     assert all(stop - start < web.shards[0].nbytes for _, start, stop in reads)
 
 
+def test_a_run_is_one_shards_share_of_a_read_with_its_own_rows_of_the_index(web):
+    source = Source("web", of_snapshot(web))
+    runs = source.read(7, 14)
+    assert [(run.url[-6:], run.first, len(run)) for run in runs] == [
+        ("00.tar", 7, 2),
+        ("01.tar", 9, 8),
+        ("02.tar", 17, 4),
+    ]
+    for run in runs:
+        assert [n for n in range(23) if n in run] == list(range(run.first, run.first + len(run)))
+        assert len(run.data) == run.index.stop[-1] - run.index.start[0]
+
+
+def test_a_run_does_not_hold_the_whole_index_of_its_shard(web):
+    source = Source("web", of_snapshot(web))
+    (run,) = source.read(2, 1)
+    assert run.index.keys.get_total_buffer_size() < 100
+    columns = run.index[1:]
+    assert all(column.base is None and column.nbytes == 8 for column in columns)
+
+
 def test_sample_bytes_is_the_mean_share_of_the_shards(web):
     expected = sum(shard.nbytes for shard in web.shards) / 23
-    assert Source("web", web).sample_bytes == expected
+    assert Source("web", of_snapshot(web)).sample_bytes == expected
 
 
-def test_the_key_is_read_from_the_tar_and_a_moved_member_gives_no_image(
-    tmp_path, make_snapshot, pictures
-):
+def test_a_member_whose_header_is_damaged_is_at_fault(tmp_path, make_snapshot, pictures):
     """An index that points at another sample's bytes is found out, not believed."""
     snapshot = make_snapshot(tmp_path, pictures, [3])
     tar = tmp_path / snapshot.shards[0].path
     swapped = tar.read_bytes().replace(pictures[1].key.encode(), b"9" * len(pictures[1].key))
     tar.write_bytes(swapped)
-    records = Source("web", snapshot).read(0, 3)
-    assert [record.key for record in records] == [
-        pictures[0].key,
-        # A wrong checksum makes it no header at all.
-        "",
-        pictures[2].key,
-    ]
-    assert [bool(record.image) for record in records] == [True, False, True]
+    records = Source("web", of_snapshot(snapshot)).records(0, 3)
+    # A wrong checksum makes it no header at all.
+    none = "not_in_tar: no header stands where the index says"
+    assert [record.fault for record in records] == ["", none, ""]
+
+
+def test_a_member_of_another_name_is_not_the_sample(tmp_path, make_snapshot, pictures):
+    snapshot = make_snapshot(tmp_path, pictures, [2])
+    other = make_snapshot(tmp_path / "other", pictures[1::-1], [2])
+    tar, index = snapshot.shards[0].path, other.shards[0].index_path
+    moved = (tmp_path / "other" / index).read_bytes()
+    (tmp_path / tar.replace(".tar", ".idx.parquet")).write_bytes(moved)
+    first = Source("web", of_snapshot(snapshot)).records(0, 1)[0]
+    assert first.fault.startswith("not_in_tar: ")
+    assert first.key == pictures[1].key
 
 
 def test_a_shard_cut_short_is_an_error_and_not_damaged_samples(tmp_path, make_snapshot, pictures):
     snapshot = make_snapshot(tmp_path, pictures, [4])
     tar = tmp_path / snapshot.shards[0].path
-    source = Source("web", snapshot)
-    last = source._index(0).to_pylist()[3]
-    tar.write_bytes(tar.read_bytes()[: last["start"]])
+    source = Source("web", of_snapshot(snapshot))
+    tar.write_bytes(tar.read_bytes()[: source._index(0).start[3]])
     with pytest.raises(HeadraceError, match=r"00000000\.tar: ends at byte \d+, the index says"):
         source.read(0, 4)
-    assert [bool(record.image) for record in source.read(0, 3)] == [True] * 3
+    assert [record.fault for record in source.records(0, 3)] == [""] * 3
 
 
 def test_lanes_that_meet_in_a_shard_read_its_index_once(web, monkeypatch):
     reads = []
     monkeypatch.setattr(
         "trainer.stream.source.read_index",
-        lambda dataset, shard: reads.append(shard.path) or read_index(dataset, shard),
+        lambda shards, n: reads.append(n) or read_index(shards, n),
     )
-    source = Source("web", web)
+    source = Source("web", of_snapshot(web))
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda start: source.read(start, 2), range(8)))
     assert sorted(reads) == sorted(set(reads))
@@ -97,8 +129,8 @@ def test_a_missing_shard_or_index_fails_naming_it(tmp_path, make_snapshot, pictu
     snapshot = make_snapshot(tmp_path, pictures, [3, 3])
     gone = getattr(snapshot.shards[1], missing)
     (tmp_path / gone).unlink()
-    source = Source("web", snapshot)
-    assert len(source.read(0, 3)) == 3
+    source = Source("web", of_snapshot(snapshot))
+    assert len(source.records(0, 3)) == 3
     with pytest.raises(HeadraceError, match=f"{gone}: no such file"):
         source.read(2, 2)
 
@@ -107,5 +139,5 @@ def test_an_index_of_another_shard_is_refused(tmp_path, make_snapshot, pictures)
     snapshot = make_snapshot(tmp_path, pictures, [3, 4])
     one, other = (tmp_path / shard.index_path for shard in snapshot.shards)
     one.write_bytes(other.read_bytes())
-    with pytest.raises(HeadraceError, match="holds 4 samples, the manifest says 3"):
-        Source("web", snapshot).read(0, 1)
+    with pytest.raises(HeadraceError, match=rf"holds 4 samples, {snapshot.url} says 3"):
+        Source("web", of_snapshot(snapshot)).read(0, 1)

@@ -3,6 +3,7 @@
 import pytest
 import webdataset
 
+from pipeline.format.shards import of_snapshot
 from trainer.stream.source import Source
 
 
@@ -13,7 +14,7 @@ def urls(web):
 
 
 def test_webdataset_reads_the_keys_and_captions_that_the_stream_does(web, urls):
-    records = Source("web", web).read(0, 23)
+    records = Source("web", of_snapshot(web)).records(0, 23)
     samples = list(webdataset.WebDataset(urls, shardshuffle=False))
     assert [sample["__key__"] for sample in samples] == [record.key for record in records]
     assert [sample["txt"] for sample in samples] == [record.text for record in records]
@@ -37,7 +38,7 @@ def test_a_pipeline_as_open_clip_builds_it_reads_every_pair(web, urls):
     )
     batches = list(pipeline)
     assert [len(keys) for _, _, keys in batches] == [10, 10, 3]
-    records = Source("web", web).read(0, 23)
+    records = Source("web", of_snapshot(web)).records(0, 23)
     assert [key for _, _, keys in batches for key in keys] == [record.key for record in records]
     texts = [text for _, batch, _ in batches for text in batch]
     assert texts == [record.text.decode() for record in records]

@@ -3,14 +3,19 @@ import json
 from collections import Counter
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
 
 from pipeline.format.errors import HeadraceError
+from pipeline.format.images import decode
 from pipeline.format.mixture import Mixture, Source, mixture_bytes
 from trainer.stream import digest
+from trainer.stream.augment import TRIES, augment
 from trainer.stream.config import StreamConfig
+from trainer.stream.keyed import base_key, mix, uniforms
+from trainer.stream.opening import UNNAMED
 from trainer.stream.stream import Stream
 
 CONFIG = StreamConfig(batch=12, lanes=6, image_size=8, block=2)
@@ -31,7 +36,7 @@ def deliver(mixture, steps=STEPS, config=CONFIG, rank=0, ranks=1, state=None):
 def join(parts):
     """One batch from those of all ranks at a step."""
     tensors = ("images", "lanes", "slots", "sources", "epochs", "samples")
-    lists = ("keys", "captions", "replaced")
+    lists = ("keys", "captions", "bad")
     return replace(
         parts[0],
         **{name: torch.cat([getattr(part, name) for part in parts]) for name in tensors},
@@ -89,7 +94,18 @@ def test_every_slot_carries_the_key_and_caption_of_its_planned_sample(undisturbe
         numbers = (batch.samples + 23 * batch.sources).tolist()
         assert batch.keys == [pictures[number].key for number in numbers]
         assert batch.captions == [pictures[number].text.decode() for number in numbers]
-        assert batch.replaced == []
+        assert batch.bad == []
+
+
+def test_every_image_is_cropped_by_the_key_of_its_own_sample(undisturbed, pictures):
+    for batch in undisturbed[0][:3]:
+        rows = zip(batch.images, batch.sources, batch.epochs, batch.samples, strict=True)
+        for image, source, epoch, sample in rows:
+            key = mix(base_key(0, "augment", ["web", "trusted"][source]), int(epoch), int(sample))
+            draws = uniforms(key, 1 + 4 * TRIES)[0]
+            picture = decode(pictures[sample + 23 * source].image)
+            crop = augment(picture, 8, draws, CONFIG.augment)
+            np.testing.assert_array_equal(image.permute(1, 2, 0).numpy(), crop)
 
 
 def test_images_are_uint8_and_differ(undisturbed):
@@ -134,10 +150,17 @@ def test_a_resume_on_another_number_of_ranks_delivers_the_same_batches(
 
 
 @pytest.mark.parametrize(
-    "changes", [{"threads": 1, "read_ahead": 1}, {"threads": 7}, {"read_ahead": 9}, {"reads": 1}]
+    "changes",
+    [
+        {"threads": 1, "read_ahead": 1},
+        {"threads": 7},
+        {"read_ahead": 9},
+        {"reads": 1},
+        {"patience": {"deadline": 1}, "cache": {"folder": "x", "max_bytes": 1}, "max_bad": 0},
+    ],
 )
-def test_threads_and_reading_ahead_change_no_batch(mixture, undisturbed, changes):
-    config = CONFIG.model_copy(update=changes)
+def test_threads_reading_ahead_and_care_change_no_batch(mixture, undisturbed, changes):
+    config = StreamConfig(**CONFIG.model_dump() | changes)
     batches, total = deliver(mixture, config=config)
     assert_same(batches, undisturbed[0])
     assert total == undisturbed[1]
@@ -170,6 +193,8 @@ def test_a_second_iteration_goes_on_where_the_first_stopped(mixture, undisturbed
         ({"image_size": 16}, "image_size was 8, now 16"),
         ({"block": 1}, "'block': 2}, now .*'block': 1}"),
         ({"augment": {"flip": False}}, "augment was .*True.*, now .*False"),
+        ({"augment": {"draft": True}}, "augment was .*'draft': False.*, now .*'draft': True"),
+        ({"augment": {"jitter": {}}}, "'jitter': None.*, now .*'brightness': 0.4"),
     ],
 )
 def test_a_resume_under_another_config_is_refused_with_the_difference(mixture, changes, difference):
@@ -244,26 +269,56 @@ def test_a_snapshot_of_the_same_size_is_still_another(mixture, make_snapshot, pi
         other.load_state_dict(state)
 
 
+def loose(source):
+    """The same shards as if they were tars that may change: their versions are in the state."""
+    source.shards = replace(source.shards, indexes="/indexes")
+
+
+def test_a_state_holds_the_shards_of_no_snapshot(mixture):
+    with Stream(mixture, CONFIG) as stream:
+        assert stream.state_dict() == {"step": 0, "identity": stream.identity, "shards": {}}
+
+
+def test_a_shard_that_changed_under_a_resumed_run_is_named(mixture):
+    with Stream(mixture, CONFIG) as one, Stream(mixture, CONFIG) as other:
+        for stream in (one, other):
+            loose(stream._sources[0])
+        state = json.loads(json.dumps(one.state_dict()))
+        assert {name: len(prints) for name, prints in state["shards"].items()} == {"web": 3 * 16}
+        other.load_state_dict(state)
+        shards = other._sources[0].shards
+        versions = (shards.versions[0], "rewritten", shards.versions[2])
+        other._sources[0].shards = replace(shards, versions=versions)
+        with pytest.raises(HeadraceError, match=rf"another stream: {shards.url(1)} was changed; a"):
+            other.load_state_dict(state)
+
+
+def test_a_state_from_before_shards_were_in_it_is_refused_by_its_identity(mixture):
+    with Stream(mixture, CONFIG) as stream:
+        old = {"step": 3, "identity": stream.identity | {"seed": 9}}
+        with pytest.raises(HeadraceError, match="seed was 9, now 0"):
+            stream.load_state_dict(old)
+
+
 def test_a_damaged_sample_is_replaced_alike_on_every_run_and_recorded(own_mixture, pictures):
     mixture, folder, snapshot = own_mixture
     expected, total = deliver(mixture, steps=6)
     tar, broken = folder / snapshot.shards[1].path, pictures[9].image
     tar.write_bytes(tar.read_bytes().replace(broken, b"\xff" * len(broken)))
     batches, changed = deliver(mixture, steps=6)
-    replaced = [one for batch in batches for one in batch.replaced]
-    assert {sample for sample, _ in replaced} == {9}
-    assert {key for _, key in replaced} <= {p.key for p in pictures[:18]} - {pictures[9].key}
-    assert len(replaced) == 4  # 72 draws are 4 epochs
+    bad = [one for batch in batches for one in batch.bad]
+    assert {(one.source, one.sample, one.key) for one in bad} == {("web", 9, pictures[9].key)}
+    assert {one.url for one in bad} == {f"{snapshot.dataset}/{snapshot.shards[1].path}"}
+    assert {one.kind for one in bad} == {"not_an_image"}
+    assert {one.instead for one in bad} <= {p.key for p in pictures[:18]} - {pictures[9].key}
+    assert len(bad) == 4  # 72 draws are 4 epochs
     assert changed != total, "the digest is of what was delivered"
     for before, after in zip(expected, batches, strict=True):
         hit = after.samples == 9
         assert torch.equal(before.samples, after.samples)
         assert torch.equal(before.images[~hit], after.images[~hit])
-        delivered = [(9, key) for key, is_hit in zip(after.keys, hit, strict=True) if is_hit]
-        assert delivered == after.replaced
-        assert all(
-            key in {p.key for p in pictures[:18]} - {pictures[9].key} for _, key in delivered
-        )
+        delivered = [key for key, is_hit in zip(after.keys, hit, strict=True) if is_hit]
+        assert delivered == [one.instead for one in after.bad]
     assert_same(deliver(mixture, steps=6)[0], batches)
     on_three, total_of_three = deliver_on(mixture, 3, steps=6)
     assert_same(on_three, batches)
@@ -302,21 +357,24 @@ def test_more_ranks_than_lanes_are_refused(mixture):
         Stream(mixture, CONFIG, rank=0, world_size=7)
 
 
-def test_a_source_that_is_not_there_is_refused_and_named(mixture, tmp_path):
-    nowhere = Mixture((Source("web", str(tmp_path / "snapshots" / "0"), 1, 5),))
-    with pytest.raises(HeadraceError, match=r"snapshots/0/manifest\.json: no such file"):
-        Stream(nowhere, CONFIG)
-
-
-def test_an_empty_source_is_refused_and_named(tmp_path, make_snapshot, pictures):
-    snapshot = make_snapshot(tmp_path, pictures, [])
-    with pytest.raises(HeadraceError, match="no samples"):
-        Stream(Mixture((Source("web", snapshot.url, 1, 0),)), CONFIG)
-
-
 def test_a_batch_that_lanes_do_not_share_is_refused():
     with pytest.raises(ValidationError, match="batch 12 is not a multiple of lanes 5"):
         StreamConfig(batch=12, lanes=5, image_size=8)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "complaint"),
+    [
+        ("patience", {"deadline": 0}, "deadline must be above 0 seconds"),
+        ("patience", {"tries": 3}, r"patience\.tries"),
+        ("cache", {"folder": "/cache"}, r"cache\.max_bytes"),
+        ("cache", {"folder": "", "max_bytes": 1}, r"cache\.folder"),
+        ("max_bad", 1.5, "max_bad"),
+    ],
+)
+def test_a_field_out_of_range_is_refused_by_its_name(field, value, complaint):
+    with pytest.raises(ValidationError, match=complaint):
+        StreamConfig(batch=12, lanes=6, image_size=8, **{field: value})
 
 
 def test_peak_bytes_is_over_what_the_open_blocks_hold(mixture):
@@ -334,22 +392,23 @@ def test_the_digest_counts_from_the_load(mixture):
         assert stream.digest == 0
 
 
-def test_a_mixture_may_be_named_by_its_url(mixture, tmp_path):
+def test_a_mixture_and_its_sources_named_with_their_ratios_are_the_same_stream(
+    mixture, undisturbed, tmp_path, web, trusted
+):
     (tmp_path / "mixture.json").write_bytes(mixture_bytes(mixture))
-    with Stream(str(tmp_path / "mixture.json"), CONFIG) as named, Stream(mixture, CONFIG) as given:
-        assert named.identity == given.identity
+    ratios = {"web": (web.url, 0.8), "trusted": (trusted.dataset, 0.2)}
+    for named in (str(tmp_path / "mixture.json"), ratios):
+        batches, total = deliver(named)
+        assert_same(batches, undisturbed[0])
+        assert total == undisturbed[1]
 
 
-def test_a_source_that_is_not_as_the_mixture_says_is_refused(mixture):
-    web, trusted = mixture.sources
-    with pytest.raises(HeadraceError, match="holds 23 samples, the mixture says 22"):
-        Stream(Mixture((replace(web, samples=22), trusted)), CONFIG)
-
-
-def test_two_sources_of_one_name_are_refused(mixture):
-    web, trusted = mixture.sources
-    with pytest.raises(HeadraceError, match="give each its own"):
-        Stream(Mixture((web, replace(trusted, name="web"))), CONFIG)
+def test_a_snapshot_alone_is_a_stream(web):
+    alone = Mixture((Source(UNNAMED, web.url, 1, 23),))
+    for url in (web.url, web.dataset):
+        batches, total = deliver(url, steps=3)
+        assert_same(batches, deliver(alone, steps=3)[0])
+        assert total
 
 
 def test_blocks_may_be_chosen_by_source(mixture):

@@ -1,0 +1,87 @@
+"""What a person names, opened: named and weighted sources, whose shards are known."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from pipeline.format.errors import HeadraceError
+from pipeline.format.mixture import Mixture, integer_weights, read_mixture
+from pipeline.format.mixture import Source as MixtureSource
+from pipeline.format.patience import Patience
+from pipeline.format.shards import ShardSet, of_snapshot
+from pipeline.format.snapshot import read_snapshot
+
+Tars = str | Sequence[str]
+"""A snapshot's URL, or tars: a list of them, or a URL with `{00..99}` or `*`."""
+
+Named = Tars | Mapping[str, tuple[Tars, float]] | Mixture
+"""All that a stream can be made of: a source, the URL of a mixture (`….json`), a mixture, or
+sources by name with their ratios, as {"web": ("s3://b/web", 0.8), "in1k": ("/data/in1k", 0.2)}."""
+
+UNNAMED = "data"
+"""The name of a source that was given none. It keys the order, so a copy of the set that lies
+elsewhere is drawn in the same one."""
+
+
+class Opened(NamedTuple):
+    """A source of a stream."""
+
+    name: str
+    weight: int
+    shards: ShardSet
+
+
+def open_all(
+    named: Named, cache: str | None = None, patience: Patience | None = None
+) -> list[Opened]:
+    """The sources in the order in which they were named. Reads manifests, no index of a snapshot.
+
+    `cache` is a folder for the indexes of tars that have none. Raises HeadraceError if a source
+    is missing, empty or not the size that the mixture says, or if two have one name.
+    """
+    if isinstance(named, str) and named.endswith(".json"):
+        named = read_mixture(named)
+    if isinstance(named, Mixture):
+        opened = [_of_mixture(source) for source in named.sources]
+    elif isinstance(named, Mapping):
+        weights = integer_weights({name: ratio for name, (_, ratio) in named.items()})
+        opened = [Opened(name, weights[name], _shards(url)) for name, (url, _) in named.items()]
+    else:
+        opened = [Opened(UNNAMED, 1, _shards(named))]
+    _check(opened)
+    return opened
+
+
+def _of_mixture(source: MixtureSource) -> Opened:
+    shards = _shards(source.snapshot)
+    held = int(shards.samples.sum())
+    if held != source.samples:
+        raise HeadraceError(
+            f"{shards.label}: holds {held} samples, the mixture says {source.samples} of source "
+            f"{source.name!r}; mix it again, or restore it"
+        )
+    return Opened(source.name, source.weight, shards)
+
+
+def _shards(where: Tars) -> ShardSet:
+    if not isinstance(where, str) or _names_tars(where):
+        raise HeadraceError(
+            f"{where}: tars without a manifest cannot be streamed yet; curate them into a "
+            "snapshot, and name that"
+        )
+    return of_snapshot(read_snapshot(where))
+
+
+def _names_tars(url: str) -> bool:
+    return url.endswith(".tar") or any(sign in url for sign in "{*?[")
+
+
+def _check(opened: Sequence[Opened]) -> None:
+    """Names key the randomness: two sources of one name would be drawn in one order."""
+    names = [source.name for source in opened]
+    if len(set(names)) != len(names):
+        raise HeadraceError(f"mixture: source names {names} repeat; give each its own")
+    for name, _, shards in opened:
+        if not shards.samples.sum():
+            raise HeadraceError(
+                f"{shards.label}: source {name!r} has no samples; keep more, or leave it out"
+            )

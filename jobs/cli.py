@@ -1,5 +1,6 @@
 """The `headrace` command: each job a subcommand, each error one line that says what to do."""
 
+import json
 import sys
 from typing import Annotated
 
@@ -144,31 +145,88 @@ def why(
 
 
 @app.command()
-def mix(config: Config) -> None:
-    """Pins snapshots and their ratio under one URL, which trainers read. Copies no image."""
+def mix(
+    config: Config,
+    materialise: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Write the first N samples as plain tars, too."),
+    ] = None,
+    workers: Workers = None,
+) -> None:
+    """Pins sources and their ratio under one URL, which trainers read. Copies no image."""
     from jobs import mix
     from jobs.config import MixConfig, load
 
-    mixture = mix.run(load(config, MixConfig))
+    checked = load(config, MixConfig)
+    section = checked.materialise
+    if materialise and not section:
+        raise HeadraceError(f"{config}: materialise: missing; say where the samples go, and how")
+    mixture = mix.run(checked, workers)
     total = sum(source.weight for source in mixture.sources)
     for source in mixture.sources:
         share = source.weight / total
         typer.echo(
             f"{source.name:16} {share:6.1%}  {source.samples:>9,} samples  {source.snapshot}"
         )
+    if materialise and section:
+        from jobs.materialise import run as write_first
+
+        tars = write_first(mixture, section, materialise, workers)
+        typer.echo(f"the first {materialise:,} samples are {len(tars)} tars in {section.to}")
 
 
 @app.command()
 def train(
     config: Config,
     nproc: Annotated[int, typer.Option(min=1, help="Processes on this machine.")] = 1,
+    fork: Annotated[
+        str | None,
+        typer.Option(metavar="RUN", help="Go on from this run's weights, with a new stream."),
+    ] = None,
 ) -> None:
     """Trains AIM on a mixture; run it again to resume from the newest checkpoint."""
     from jobs import train
     from jobs.config import load
     from trainer.config import TrainConfig
 
-    train.run(load(config, TrainConfig), nproc)
+    train.run(load(config, TrainConfig), nproc, fork)
+
+
+stream_app = typer.Typer(no_args_is_help=True, help="What a run is fed: planned, and proven.")
+app.add_typer(stream_app, name="stream")
+
+
+@stream_app.command("plan")
+def stream_plan(
+    config: Config,
+    steps: Annotated[int, typer.Option(min=1, help="Steps to show.")] = 10,
+    first: Annotated[
+        int | None,
+        typer.Option("--from", min=0, help="First of them; the next of the run by default."),
+    ] = None,
+    ranks: Annotated[int, typer.Option(min=1, help="Processes that share the memory.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Shows what a training config's next steps hold, without reading an image."""
+    from jobs import stream
+    from jobs.config import load
+    from trainer.config import TrainConfig
+
+    planned = stream.plan(load(config, TrainConfig), steps, first, ranks)
+    typer.echo(json.dumps(planned) if as_json else "\n".join(stream.plan_lines(planned)))
+
+
+@stream_app.command("verify")
+def stream_verify(
+    left: Annotated[str, typer.Argument(metavar="A", help="Folder of a training run.")],
+    right: Annotated[str, typer.Argument(metavar="B", help="Folder of another.")],
+) -> None:
+    """Compares what two runs were fed; exits with 1 if it was not the same."""
+    from jobs import stream
+
+    same, lines = stream.verify(left, right)
+    typer.echo("\n".join(lines))
+    raise typer.Exit(0 if same else 1)
 
 
 filter_app = typer.Typer(no_args_is_help=True, help="The network that scores image-text pairs.")

@@ -8,7 +8,14 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    Field,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from pipeline import ledger
 from pipeline.decide.config import DecideConfig
@@ -114,15 +121,52 @@ class MixSourceConfig(Settings):
     name: str = Field(min_length=1)
     """Keys the source's randomness: renaming it reshuffles it."""
 
-    snapshot: str = Field(min_length=1)
+    snapshot: str | None = Field(default=None, min_length=1)
     """A dataset (its latest snapshot is pinned) or `<dataset>/snapshots/<id>`."""
+
+    tars: str | tuple[str, ...] | None = Field(default=None, min_length=1)
+    """Instead of a snapshot: anyone's tars, by URLs with `{000..099}` ranges and `*`."""
 
     ratio: float = Field(gt=0)
     """Share of the training samples, relative to the other ratios. AIM: 0.8 web, 0.2 IN-1k."""
 
+    @model_validator(mode="after")
+    def _is_one_of_both(self) -> "MixSourceConfig":
+        if (self.snapshot is None) == (self.tars is None):
+            raise ValueError("name either a snapshot or tars")
+        return self
+
+
+class MaterialiseConfig(Settings):
+    """The first samples of a mixture as plain tars: which stream they are the first samples of."""
+
+    to: str = Field(min_length=1)
+    """Folder or URL that receives the tars."""
+
+    batch: int = Field(gt=0)
+    """Images in a step; a multiple of `lanes`."""
+
+    lanes: int = Field(gt=0)
+    """Readers of the stream. The fewer, the more neighbours are read in one go."""
+
+    seed: int = 0
+    """Of the order."""
+
+    block: PositiveInt | dict[str, PositiveInt] | None = None
+    """Samples that a reader draws from at a time; as in a training's `stream.block`."""
+
+    shard_samples: int = Field(default=10_000, gt=0)
+    """Samples in one tar."""
+
+    @model_validator(mode="after")
+    def _lanes_share_the_batch(self) -> "MaterialiseConfig":
+        if self.batch % self.lanes:
+            raise ValueError(f"batch {self.batch} is not a multiple of lanes {self.lanes}")
+        return self
+
 
 class MixConfig(Settings):
-    """A mixture of snapshots, published as one small file."""
+    """A mixture of snapshots and tars, published as one small file."""
 
     mixture: str = Field(min_length=1)
     """Where the mixture goes: a path or URL that ends in .json."""
@@ -130,11 +174,18 @@ class MixConfig(Settings):
     sources: tuple[MixSourceConfig, ...] = Field(min_length=1)
     """What is mixed."""
 
+    materialise: MaterialiseConfig | None = None
+    """Where `--materialise` writes the mixture's first samples."""
+
     @model_validator(mode="after")
     def _names_differ(self) -> "MixConfig":
         names = [source.name for source in self.sources]
         if len(set(names)) < len(names):
             raise ValueError(f"two sources have the same name: {names}")
+        block = self.materialise.block if self.materialise else None
+        unknown = block.keys() - set(names) if isinstance(block, dict) else set()
+        if unknown:
+            raise ValueError(f"materialise.block: no source {sorted(unknown)}; there are {names}")
         return self
 
 

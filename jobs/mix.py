@@ -1,21 +1,27 @@
-"""`headrace mix`: pins snapshots and their ratio under one URL. No image is copied."""
+"""`headrace mix`: pins sources and their ratio under one URL. No image is copied."""
 
-from jobs.config import MixConfig
+from functools import partial
+
+from jobs.config import MixConfig, MixSourceConfig
+from jobs.indexes import on_ray
 from pipeline.format import store
 from pipeline.format.errors import HeadraceError
+from pipeline.format.listing import publish_listing
 from pipeline.format.mixture import Mixture, Source, integer_weights, mixture_bytes
 from pipeline.format.snapshot import read_snapshot
+from pipeline.format.tarset import tar_set
 
 
-def run(config: MixConfig) -> Mixture:
+def run(config: MixConfig, workers: int | None = None) -> Mixture:
     """Publishes the mixture; an equal one that is there already is left alone.
 
-    Raises HeadraceError if the URL holds a different mixture: a published one never changes
-    under the trainers that name it.
+    Tars are scanned for their indexes, which go to the folder `<mixture>.tars` beside it. Raises
+    HeadraceError if the URL holds a different mixture: a published one never changes under the
+    trainers that name it.
     """
-    weights = integer_weights({source.name: source.ratio for source in config.sources})
-    mixture = Mixture(tuple(_source(s.name, s.snapshot, weights[s.name]) for s in config.sources))
     url = store.absolute(config.mixture)
+    weights = integer_weights({source.name: source.ratio for source in config.sources})
+    mixture = Mixture(tuple(_source(s, weights[s.name], url, workers) for s in config.sources))
     data = mixture_bytes(mixture)
     try:
         store.publish(url, data, create_only=True)
@@ -28,8 +34,14 @@ def run(config: MixConfig) -> Mixture:
     return mixture
 
 
-def _source(name: str, url: str, weight: int) -> Source:
-    snapshot = read_snapshot(url)
-    if not snapshot.samples:
-        raise HeadraceError(f"{snapshot.url}: holds no samples; nothing can be drawn from it")
-    return Source(name, snapshot.url, weight, snapshot.samples)
+def _source(source: MixSourceConfig, weight: int, mixture: str, workers: int | None) -> Source:
+    if source.snapshot:
+        snapshot = read_snapshot(source.snapshot)
+        pinned, samples = snapshot.url, snapshot.samples
+    else:
+        folder = mixture.removesuffix(".json") + ".tars"
+        shards = tar_set(source.tars or (), folder, run=partial(on_ray, workers=workers))
+        pinned, samples = publish_listing(shards), int(shards.samples.sum())
+    if not samples:
+        raise HeadraceError(f"{pinned}: holds no samples; nothing can be drawn from it")
+    return Source(source.name, pinned, weight, samples)

@@ -6,23 +6,28 @@ import tempfile
 from pathlib import Path
 
 from jobs.console import console, progress
+from jobs.stream import memory_line
 from pipeline.format.errors import HeadraceError
+from pipeline.format.mixture import read_mixture
 from trainer.config import TrainConfig
+from trainer.stream.stream import Stream
 from trainer.train import train
 
 
-def run(config: TrainConfig, processes: int = 1) -> None:
+def run(config: TrainConfig, processes: int = 1, parent: str | None = None) -> None:
     """Trains on `processes` ranks of this machine; resumes if the run's folder holds checkpoints.
 
-    Raises HeadraceError where training cannot go on.
+    `parent` is a run or checkpoint to fork. Raises HeadraceError where training cannot go on.
     """
+    with Stream(read_mixture(config.mixture), config.stream, 0, processes) as stream:
+        console.print(memory_line(stream.describe()["peak_bytes"], processes))
     if processes == 1:
-        _here(config)
+        _here(config, parent)
     else:
-        _under_torchrun(config, processes)
+        _under_torchrun(config, processes, parent)
 
 
-def _here(config: TrainConfig) -> None:
+def _here(config: TrainConfig, parent: str | None) -> None:
     with progress(f"train {config.run}", config.steps, "steps") as advance:
         done = 0
 
@@ -31,16 +36,17 @@ def _here(config: TrainConfig) -> None:
             advance(step - done, f"loss {loss:.4f}")
             done = step
 
-        train(config, report)
+        train(config, report, parent)
 
 
-def _under_torchrun(config: TrainConfig, processes: int) -> None:
+def _under_torchrun(config: TrainConfig, processes: int, parent: str | None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "config.json"
         path.write_text(config.model_dump_json())
         console.print(f"train {config.run} on {processes} processes")
         launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
         launch += [f"--nproc-per-node={processes}", "-m", "trainer", str(path)]
+        launch += [parent] if parent else []
         code = subprocess.run(launch, check=False).returncode
     if code:
         raise HeadraceError(

@@ -1,4 +1,4 @@
-"""`torchrun -m trainer CONFIG.json`: one rank of a run, from a resolved config."""
+"""`torchrun -m trainer CONFIG.json [PARENT]`: one rank of a run, from a resolved config."""
 
 import sys
 from pathlib import Path
@@ -9,10 +9,15 @@ from trainer.train import train
 
 
 def main() -> None:
-    """Trains by the config that the only argument names; `headrace train` writes it."""
+    """Trains by the config that the first argument names, a fork of what the second one does."""
     try:
-        config = TrainConfig.model_validate_json(Path(sys.argv[1]).read_text())
-        train(config, lambda step, loss: print(f"step {step}/{config.steps}  loss {loss:.4f}"))
+        path, *parents = sys.argv[1:]
+        config = TrainConfig.model_validate_json(Path(path).read_text())
+
+        def report(step: int, loss: float) -> None:
+            print(f"step {step}/{config.steps}  loss {loss:.4f}")
+
+        train(config, report, *parents)
     except HeadraceError as error:
         sys.exit(f"error: {error}")
 

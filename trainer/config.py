@@ -1,12 +1,15 @@
 """The config of a training run: one typed tree, each section beside what it configures."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
 from trainer.model.sizes import SIZES, ModelConfig
 from trainer.optimiser import OptimiserConfig
 from trainer.stream.config import StreamConfig
+
+FREE_TO_CHANGE = {"run", "log_every", "validate_every", "checkpoint_every", "keep_checkpoints"}
+"""Fields that a resume may change: they alter no weight. `threads` does, in the last bits."""
 
 
 class TrainConfig(BaseModel, extra="forbid", frozen=True, use_attribute_docstrings=True):
@@ -55,6 +58,13 @@ class TrainConfig(BaseModel, extra="forbid", frozen=True, use_attribute_docstrin
     def shape(self) -> ModelConfig:
         """The model, its name looked up."""
         return SIZES[self.model] if isinstance(self.model, str) else self.model
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a run's weights depend on. The stream checks its own part."""
+        exclude = FREE_TO_CHANGE | {"stream", "mixture", "validation"}
+        fields = self.model_dump(mode="json", exclude=exclude)
+        return fields | {"model": self.shape.model_dump(mode="json")}
 
     @model_validator(mode="after")
     def _crops_fit_the_model(self) -> "TrainConfig":

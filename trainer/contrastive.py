@@ -18,10 +18,11 @@ from torch import Tensor
 from pipeline.format import store
 from pipeline.format.errors import HeadraceError
 from pipeline.format.mixture import read_mixture
+from trainer.delivered import Delivered, judge
 from trainer.optimiser import OptimiserConfig, learning_rate
 from trainer.pixels import normalise
-from trainer.stream.batch import Batch
 from trainer.stream.config import StreamConfig
+from trainer.stream.jitter import jittered
 from trainer.stream.stream import Stream
 
 MAX_LOGIT_SCALE = 4.6052
@@ -66,7 +67,8 @@ def train_filter(
 ) -> None:
     """Trains from scratch in this process and saves the model; `progress` gets step and loss.
 
-    Raises HeadraceError if the model's fields are not open_clip's, or if the loss is not finite.
+    Raises HeadraceError if the model's fields are not open_clip's, if too many samples are
+    damaged, or if the loss is not finite.
     """
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -77,12 +79,16 @@ def train_filter(
         betas=config.optimiser.betas,
         eps=config.optimiser.eps,
     )
-    loss_of = open_clip.ClipLoss()
+    loss_of, delivered = open_clip.ClipLoss(), Delivered()
     with Stream(read_mixture(config.mixture), config.stream) as stream:
         for step, batch in zip(range(config.steps), stream, strict=False):
+            delivered.drawn.update(stream.names[source] for source in batch.sources.tolist())
+            delivered.bad.update((bad.source, bad.kind) for bad in batch.bad)
+            judge(delivered, config.stream.max_bad, "the log")
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(step, config.steps, config.optimiser)
-            loss = loss_of(*model(_pixels(batch), tokenizer(batch.captions)))
+            images = jittered(batch, stream.names, config.stream.seed, config.stream.augment.jitter)
+            loss = loss_of(*model(_pixels(images), tokenizer(batch.captions)))
             if not torch.isfinite(loss):
                 raise HeadraceError(f"{config.run}: the loss is {loss} at step {step}; lower lr")
             optimiser.zero_grad()
@@ -108,9 +114,9 @@ def _groups(model: torch.nn.Module, decay: float) -> list[dict[str, Any]]:
     return [{"params": matrices, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
 
 
-def _pixels(batch: Batch) -> Tensor:
+def _pixels(images: Tensor) -> Tensor:
     return normalise(
-        batch.images,
+        images,
         torch.device("cpu"),
         open_clip.OPENAI_DATASET_MEAN,
         open_clip.OPENAI_DATASET_STD,

@@ -14,7 +14,7 @@ def normalise(
     images: Tensor, device: torch.device, mean: Channels = MEAN, deviation: Channels = DEVIATION
 ) -> Tensor:
     """uint8 (B, 3, H, W) to float32 on `device`, with mean and deviation removed."""
-    pixels = images.to(device, non_blocking=True).float() / 255
+    pixels = images.to(device).float() / 255
     return (pixels - _column(mean, device)) / _column(deviation, device)
 
 

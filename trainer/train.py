@@ -2,6 +2,8 @@
 
     <run>/config.json         the resolved config
     <run>/metrics.jsonl       losses, rates, shares, digests: one JSON object a line
+    <run>/delivered.txt       a digest of what each step was fed; see proof.py
+    <run>/quarantine.jsonl    the damaged samples that were met
     <run>/checkpoints/        see checkpoint.py
     <run>/pictures/           next-patch predictions on fixed validation images
 
@@ -9,9 +11,10 @@ The state of a run is its step: stream, prefixes and learning rate are pure func
 run that was killed and resumed gives the bits of one that was not.
 """
 
-import time
+import contextlib
+import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +25,21 @@ from torch.optim import Optimizer
 from pipeline.format import store
 from pipeline.format.errors import HeadraceError
 from pipeline.format.mixture import read_mixture
-from trainer import checkpoint, distributed
+from trainer import checkpoint, distributed, fork
 from trainer.config import TrainConfig
-from trainer.delivered import Delivered, from_fields, total
+from trainer.delivered import Account, Delivered, from_fields
 from trainer.distributed import World
 from trainer.metrics import Metrics
 from trainer.model.aim import AIM
 from trainer.objective import loss_sum_and_count
 from trainer.optimiser import build_optimiser, learning_rate
+from trainer.pace import Pace
 from trainer.pixels import normalise
 from trainer.stream.batch import Batch
+from trainer.stream.jitter import jittered
 from trainer.stream.plan import prefix_lengths
 from trainer.stream.stream import Stream
+from trainer.stream.transfer import to_device
 from trainer.validation import Validation
 
 Progress = Callable[[int, float], None]
@@ -51,26 +57,30 @@ class Run:
     stream: Stream
     validation: Validation | None
     folder: Path
+    account: Account
     step: int = 0
-    """Finished updates."""
-    before: Delivered = field(default_factory=Delivered)
-    """To all ranks, until this process started."""
-    here: Delivered = field(default_factory=Delivered)
-    """To this rank, since."""
+    """Finished updates, the parent's included."""
+    parent: dict[str, Any] | None = None
+    """What it was forked from; see `fork.record`."""
 
 
-def train(config: TrainConfig, progress: Progress = lambda step, loss: None) -> None:
+def train(
+    config: TrainConfig,
+    progress: Progress = lambda step, loss: None,
+    parent: str | None = None,
+) -> None:
     """Trains to the last step, from the newest checkpoint of the run if there is one.
 
-    Raises HeadraceError if the run's folder belongs to another config, if a source cannot be
-    read, or if the loss is no longer finite.
+    `parent` is a run or checkpoint to fork, if the run has none yet (see fork.py). Raises
+    HeadraceError if the run's folder belongs to another config or parent, if a source cannot be
+    read, if too much of it is damaged, or if the loss is no longer finite.
     """
     if config.threads:
         torch.set_num_threads(config.threads)
     with distributed.join() as world:
         run = _open(config, world)
-        with run.stream:
-            _resume(run)
+        with run.stream, contextlib.closing(run.account):
+            _begin(run, parent)
             _loop(run, progress)
 
 
@@ -85,29 +95,46 @@ def _open(config: TrainConfig, world: World) -> Run:
     model.init_weights(torch.Generator().manual_seed(config.seed))
     optimiser = build_optimiser(model, config.optimiser)
     validation = Validation.open(config, world) if config.validation else None
-    return Run(config, world, model, optimiser, stream, validation, folder)
+    account = Account(folder, stream.names, config.stream.max_bad, world.leads)
+    return Run(config, world, model, optimiser, stream, validation, folder, account)
 
 
-def _resume(run: Run) -> None:
+def _begin(run: Run, parent: str | None) -> None:
+    """From the run's own newest checkpoint, else from the parent's, else from nothing."""
     newest = checkpoint.newest(run.folder / "checkpoints")
-    if newest is None:
-        if run.world.leads:
-            text = run.config.model_dump_json(indent=1) + "\n"
-            store.publish(str(run.folder / "config.json"), text.encode())
+    if newest:
+        _resume(run, newest, parent)
         return
+    path = fork.parent_of(parent) if parent else None
+    if path:
+        fork.check(path, run.config.identity)
+        run.parent = fork.record(path, run.config.identity, run.stream.identity)
+    if run.world.leads:
+        fields = run.config.model_dump(mode="json")
+        fields |= {"parent": run.parent} if run.parent else {}
+        text = json.dumps(fields, indent=1) + "\n"
+        store.publish(str(run.folder / "config.json"), text.encode())
+    run.account.open(0, Delivered())
+    if path:
+        fork.load(path, run.model, run.optimiser)
+        run.step = checkpoint.read_state(path)["step"]
+        _save(run)
+
+
+def _resume(run: Run, newest: Path, parent: str | None) -> None:
     state = checkpoint.read_state(newest)
+    run.parent = state.get("parent")
+    if parent:
+        fork.check_same(run.folder, run.parent, parent)
     _check_same_run(run, state["config"])
     run.stream.load_state_dict(state["stream"])
     checkpoint.load(newest, run.model, run.optimiser)
-    run.step, run.before = state["step"], from_fields(state["delivered"])
-
-
-FREE_TO_CHANGE = {"run", "log_every", "validate_every", "checkpoint_every", "keep_checkpoints"}
-"""Fields that a resume may change: they alter no weight. `threads` does, in the last bits."""
+    run.step = state["step"]
+    run.account.open(run.stream.next_step, from_fields(state["delivered"]))
 
 
 def _check_same_run(run: Run, saved: dict[str, Any]) -> None:
-    now = _identity(run.config)
+    now = run.config.identity
     changed = [f"{k}: was {saved.get(k)}, now {now[k]}" for k in now if saved.get(k) != now[k]]
     if changed:
         raise HeadraceError(
@@ -116,32 +143,19 @@ def _check_same_run(run: Run, saved: dict[str, Any]) -> None:
         )
 
 
-def _identity(config: TrainConfig) -> dict[str, Any]:
-    """What a run's weights depend on. The stream checks its own part."""
-    exclude = FREE_TO_CHANGE | {"stream", "mixture", "validation"}
-    fields = config.model_dump(mode="json", exclude=exclude)
-    return fields | {"model": config.shape.model_dump(mode="json")}
-
-
 def _loop(run: Run, progress: Progress) -> None:
     """Steps, and what is due after each: log, validation, checkpoint."""
-    metrics = Metrics(run.folder / "metrics.jsonl", run.step) if run.world.leads else None
-    if run.step == 0:
+    begins = run.account.step == 0
+    kept = run.step - 1 if begins else run.step  # it is validated (again) before its first step
+    metrics = Metrics(run.folder / "metrics.jsonl", kept) if run.world.leads else None
+    if begins:
         _validate(run, metrics)
-    since, seen, waited = time.monotonic(), 0, 0.0
-    batches = iter(run.stream)
+    pace = Pace()
+    batches = to_device(pace.watch(iter(run.stream)), run.world.device)
     while run.step < run.config.steps:
-        asked = time.monotonic()
-        batch = next(batches)
-        waited += time.monotonic() - asked
-        line = _update(run, batch)
-        seen += run.config.stream.batch
+        line = _update(run, pace.take(batches))
         if _due(run, run.config.log_every):
-            seconds = time.monotonic() - since
-            speed = {"images_per_second": round(seen / seconds, 1)}
-            speed["data_wait"] = round(waited / seconds, 4)
-            _log(run, metrics, line, speed, progress)
-            since, seen, waited = time.monotonic(), 0, 0.0
+            _log(run, metrics, line, pace.line(run.config.stream.batch), progress)
         if _due(run, run.config.validate_every):
             _validate(run, metrics)
         if _due(run, run.config.checkpoint_every):
@@ -157,7 +171,8 @@ def _due(run: Run, every: int) -> bool:
 def _update(run: Run, batch: Batch) -> dict[str, torch.Tensor]:
     """One step of the optimiser; returns the loss and gradient norm, still on the device."""
     config, device = run.config, run.world.device
-    images = normalise(batch.images, device)
+    colours = config.stream.augment.jitter
+    images = normalise(jittered(batch, run.stream.names, config.stream.seed, colours), device)
     patches = config.shape.num_patches
     lanes, slots = batch.lanes.numpy(), batch.slots.numpy()
     drawn = prefix_lengths(config.seed, batch.step, lanes, slots, patches)
@@ -172,9 +187,7 @@ def _update(run: Run, batch: Batch) -> dict[str, torch.Tensor]:
     run.optimiser.step()
     run.optimiser.zero_grad()
     run.step += 1
-    run.here.drawn.update(run.stream.names[source] for source in batch.sources.tolist())
-    run.here.replaced += len(batch.bad)
-    run.here.digest = run.stream.digest
+    run.account.count(batch)
     return {"loss": loss_sum.detach() / counted, "grad_norm": norm}
 
 
@@ -196,23 +209,18 @@ def _log(
     run: Run,
     metrics: Metrics | None,
     line: dict[str, torch.Tensor],
-    speed: dict[str, float],
+    speed: dict[str, Any],
     progress: Progress,
 ) -> None:
     """One line for all ranks: the last step's loss, and what was delivered since the beginning."""
     loss = float(distributed.total(line["loss"]))
-    delivered = _delivered(run)
+    delivered = run.account.settle()
     rate = learning_rate(run.step - 1, run.config.steps, run.config.optimiser)
     if metrics:
         norm = float(line["grad_norm"])
         counts = delivered.fields()
         metrics.write(step=run.step, loss=loss, grad_norm=norm, lr=rate, **counts, **speed)
         progress(run.step, loss)
-
-
-def _delivered(run: Run) -> Delivered:
-    """To all ranks, since the run began."""
-    return total([run.before, *distributed.gather(run.here)])
 
 
 def _validate(run: Run, metrics: Metrics | None) -> None:
@@ -228,9 +236,10 @@ def _validate(run: Run, metrics: Metrics | None) -> None:
 def _save(run: Run) -> None:
     folder = run.folder / "checkpoints"
     state = {
-        "config": _identity(run.config),
-        "stream": run.stream.state_dict(),
-        "delivered": _delivered(run).fields(),
+        "config": run.config.identity,
+        "parent": run.parent,
+        "stream": run.stream.state_dict() | {"step": run.account.step},
+        "delivered": run.account.settle().fields(),
     }
     checkpoint.save(folder, run.step, run.model, run.optimiser, state)
     if run.world.leads:

@@ -1,4 +1,4 @@
-"""A mixture: pinned snapshots and the integer weights they are drawn with."""
+"""A mixture: pinned snapshots or lists of tars, and the integer weights they are drawn with."""
 
 import contextlib
 import json
@@ -9,8 +9,10 @@ from fractions import Fraction
 
 from pipeline.format import store
 from pipeline.format.errors import HeadraceError
+from pipeline.format.listing import ENDING
 
-FORMAT = 1
+FORMATS = (1, 2)
+"""The first knows snapshots alone; a mixture without tars is still written in it."""
 MAX_WEIGHT_SUM = 1000
 """The length of the longest mixing word, DESIGN.md "Stream" step 4."""
 
@@ -21,6 +23,7 @@ class Source:
 
     name: str
     snapshot: str
+    """URL of a snapshot, or of a published list of tars."""
     weight: int
     samples: int
 
@@ -59,7 +62,9 @@ def _share(name: str, ratio: float | str) -> Fraction:
 
 def mixture_bytes(mixture: Mixture) -> bytes:
     """The published form of a mixture."""
-    text = json.dumps({"format": FORMAT, **asdict(mixture)}, sort_keys=True, indent=1)
+    has_tars = any(source.snapshot.endswith(ENDING) for source in mixture.sources)
+    fields = {"format": FORMATS[has_tars], **asdict(mixture)}
+    text = json.dumps(fields, sort_keys=True, indent=1)
     return text.encode() + b"\n"
 
 
@@ -67,7 +72,7 @@ def read_mixture(url: str) -> Mixture:
     """Reads a published mixture. Raises HeadraceError if it is not one."""
     try:
         fields = json.loads(store.read_bytes(url))
-        if fields.pop("format") != FORMAT:
+        if fields.pop("format") not in FORMATS:
             raise HeadraceError(f"{url}: made by another version of headrace")
         return Mixture(tuple(Source(**source) for source in fields["sources"]))
     except (ValueError, TypeError, KeyError, AttributeError) as error:

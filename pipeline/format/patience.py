@@ -1,10 +1,25 @@
 """Reading that lasts: which answers of a store are believed, and for how long it is asked again."""
 
+import hashlib
+import logging
+import os
+import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import partial
+from typing import TypeVar
 
 from pipeline.format import store
 from pipeline.format.errors import HeadraceError, Unavailable
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Check = Callable[[bytes], bool]
+
+SLOWEST = 1_000_000
+"""Bytes a second that a body may come at before it begins to count as stalled."""
 
 
 @dataclass(frozen=True)
@@ -12,13 +27,14 @@ class Patience:
     """How long a store that fails is asked again, in seconds."""
 
     deadline: float = 300
-    """From the first failure of a read to giving up."""
+    """From the first try of a read to giving up."""
     first_pause: float = 0.5
     """Before the second try; each pause is twice the one before."""
     longest_pause: float = 30
     """No pause grows longer."""
     stall: float = 60
-    """A body that is slower than 1 MB/s by more than this is given up, and asked for again."""
+    """A body that is slower than 1 MB/s by more than this is given up, and asked for again.
+    Local disks and stores without a loop of their own are waited for."""
 
     def __post_init__(self) -> None:
         for name in (field.name for field in fields(self)):
@@ -26,39 +42,100 @@ class Patience:
                 raise ValueError(f"{name} must be above 0 seconds")
 
 
+def patiently(call: Callable[[], T], url: str, patience: Patience) -> T:
+    """What `call` returns, which reads `url` and is called again as long as it is Unavailable.
+
+    Raises HeadraceError with the last reason after the deadline. Every other error is final.
+    """
+    begun, tries = time.monotonic(), 0
+    while True:
+        tries += 1
+        try:
+            return call()
+        except Unavailable as error:
+            reason = str(error).removeprefix(f"{store.redact(url)}: ")
+            pause, waited = _pause(url, tries, patience), time.monotonic() - begun
+            if waited + pause > patience.deadline:
+                raise HeadraceError(
+                    f"{store.redact(url)}: given up after {waited:.0f} s and {tries} tries, the "
+                    f"last one: {reason}; look at the store, and run the same command again"
+                ) from error
+            log.warning("%s: try %d: %s", store.redact(url), tries, reason)
+            time.sleep(pause)
+
+
+def _pause(url: str, tries: int, patience: Patience) -> float:
+    """Doubled from try to try. Half of it depends on who asks for what: thousands of readers that
+    failed together must not come again together."""
+    longest = min(patience.first_pause * 2.0 ** min(tries - 1, 60), patience.longest_pause)
+    asker = f"{socket.gethostname()} {os.getpid()} {url} {tries}".encode()
+    share = int.from_bytes(hashlib.sha256(asker).digest()[:4]) / 2**32
+    return longest * (1 + share) / 2
+
+
+def never(data: bytes) -> bool:
+    """Of bytes that nothing is known of, none look wrong."""
+    return False
+
+
+def read_whole(url: str, patience: Patience, looks_wrong: Check = never) -> bytes:
+    """All bytes of a file, which nobody writes to meanwhile; else as `read_range`.
+
+    Its size is asked for first: an answer that was cut short is found out.
+    """
+    size = patiently(partial(store.stat, url, patience.stall), url, patience).nbytes
+    return read_range(url, 0, size, patience, looks_wrong)
+
+
 def read_range(
     url: str,
     start: int,
     stop: int,
     patience: Patience,
-    looks_wrong: Callable[[bytes], bool] = lambda data: False,
+    looks_wrong: Check = never,
 ) -> bytes:
     """The bytes [start, stop) of a shard, all of them.
 
     Bytes that look wrong are asked for once more and believed if they come again: so what is bad
-    is the file, and not one answer. Raises HeadraceError if the shard ends before `stop`, and
-    Unavailable if the store does not answer as it should.
+    is the file, and not one answer. Raises HeadraceError at once if the file is missing, forbidden
+    or ends before `stop`, and after the deadline if the store does not answer as it should.
     """
-    data = _read_whole(url, start, stop)
-    if looks_wrong(data) and _read_whole(url, start, stop) != data:
-        raise Unavailable(
-            f"{store.redact(url)}: two reads of bytes {start} to {stop} differ; "
-            "look at the store, and run again"
-        )
-    return data
+    if start == stop:
+        return b""
+    return patiently(partial(_read_twice, url, start, stop, patience, looks_wrong), url, patience)
 
 
-def _read_whole(url: str, start: int, stop: int) -> bytes:
+def _read_twice(url: str, start: int, stop: int, patience: Patience, looks_wrong: Check) -> bytes:
+    """Reads again what looks wrong."""
+    data = _read_once(url, start, stop, patience)
+    if not looks_wrong(data):
+        return data
+    again = _read_once(url, start, stop, patience)
+    if again != data and looks_wrong(again):
+        raise Unavailable(f"{store.redact(url)}: two reads of bytes {start} to {stop} differ")
+    return again
+
+
+def _read_once(url: str, start: int, stop: int, patience: Patience) -> bytes:
     """A store gives what there is: the rest of a cut shard must not pass for damaged samples."""
-    data = store.read_bytes(url, start, stop)
-    if len(data) < stop - start:
+    timeout = patience.stall + (stop - start) / SLOWEST
+    try:
+        data = store.read_bytes(url, start, stop, timeout)
+    except Unavailable:
+        _check_size(url, stop, patience)  # some stores refuse a range that begins after the end
+        raise
+    if len(data) == stop - start:
+        return data
+    _check_size(url, stop, patience)
+    raise Unavailable(
+        f"{store.redact(url)}: the store gave {len(data)} bytes where {stop - start} were asked for"
+    )
+
+
+def _check_size(url: str, stop: int, patience: Patience) -> None:
+    nbytes = store.stat(url, patience.stall).nbytes
+    if nbytes < stop:
         raise HeadraceError(
-            f"{store.redact(url)}: ends at byte {start + len(data)}, the index says {stop} or "
-            "later; the shard was cut: restore this file"
+            f"{store.redact(url)}: ends at byte {nbytes}, the index says {stop} or later; "
+            "the shard was cut: restore this file"
         )
-    if len(data) > stop - start:
-        raise Unavailable(
-            f"{store.redact(url)}: the store gave {len(data)} bytes where {stop - start} were "
-            "asked for; look at the store, and run again"
-        )
-    return data

@@ -6,6 +6,7 @@ sample of its shard is wanted.
 
 import hashlib
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,8 @@ import pyarrow as pa
 
 from pipeline.format import store
 from pipeline.format.errors import HeadraceError
-from pipeline.format.snapshot import Snapshot, read_parquet
+from pipeline.format.patience import Patience, patiently, read_whole
+from pipeline.format.snapshot import Snapshot, parse_parquet
 
 Int64 = npt.NDArray[np.int64]
 
@@ -46,7 +48,7 @@ class ShardSet:
         """Where the index of shard `n` lies."""
         if self.indexes is None:
             return self.url(n).removesuffix(".tar") + ".idx.parquet"
-        return store.join(self.indexes, f"{self.fingerprint(n)}.idx.parquet")
+        return kept_index(self.indexes, self.fingerprint(n))
 
     def fingerprint(self, n: int) -> str:
         """Shard `n` by its full URL, size and version: what caches keep it under, 32 hex digits."""
@@ -56,6 +58,11 @@ class ShardSet:
 def fingerprint(url: str, nbytes: int, version: str) -> str:
     """The name of one state of one file: equal base names in two places never meet."""
     return hashlib.sha256(f"{url}\0{nbytes}\0{version}".encode()).hexdigest()[:32]
+
+
+def kept_index(folder: str, fingerprint: str) -> str:
+    """Where the index of a tar that is not ours lies in the folder of such indexes."""
+    return store.join(folder, f"{fingerprint}.idx.parquet")
 
 
 def of_snapshot(snapshot: Snapshot) -> ShardSet:
@@ -86,6 +93,11 @@ class Index(NamedTuple):
     """-1 where there is no caption."""
     text_nbytes: Int64
 
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes."""
+        return int(self.keys.nbytes) + sum(column.nbytes for column in self[1:])
+
     def part(self, first: int, count: int) -> "Index":
         """A copy of some rows, which does not keep the whole index in memory."""
         rows = np.arange(first, first + count)
@@ -96,10 +108,12 @@ COLUMNS = ["key", *Index._fields[1:]]
 """Those of INDEX_SCHEMA that a stream needs: reading them takes a third of reading all."""
 
 
-def read_index(shards: ShardSet, n: int) -> Index:
+def read_index(shards: ShardSet, n: int, patience: Patience | None = None) -> Index:
     """The index of shard `n`. Raises HeadraceError if it is missing, or not that of this shard."""
+    patience = patience or Patience()
+    check_unchanged(shards, n, patience)
     url = shards.index_url(n)
-    table = read_parquet(url, COLUMNS)
+    table = parse_parquet(url, pa.BufferReader(read_whole(url, patience)), COLUMNS)
     if table.num_rows != shards.samples[n]:
         raise HeadraceError(
             f"{url}: holds {table.num_rows} samples, {shards.label} says {shards.samples[n]}; "
@@ -107,3 +121,19 @@ def read_index(shards: ShardSet, n: int) -> Index:
         )
     keys, *numbers = (column.combine_chunks() for column in table.columns)
     return Index(keys, *(column.fill_null(-1).to_numpy() for column in numbers))
+
+
+def check_unchanged(shards: ShardSet, n: int, patience: Patience) -> None:
+    """Raises HeadraceError if shard `n` is no longer the one that the set was made of.
+
+    Those of a snapshot never change, and are not looked up.
+    """
+    if shards.indexes is None:
+        return
+    url, nbytes, version = shards.url(n), int(shards.nbytes[n]), shards.versions[n]
+    now = patiently(partial(store.stat, url), url, patience)
+    if (now.nbytes, now.etag) != (nbytes, version):
+        raise HeadraceError(
+            f"{store.redact(url)}: was changed under the run: {nbytes} bytes of version {version} "
+            f"are now {now.nbytes} of {now.etag}; restore it, or begin another run"
+        )

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from pipeline.format import store
 from pipeline.format.errors import HeadraceError
-from pipeline.format.tars import Damage, scan
+from pipeline.format.tars import Damage, printable, scan
 
 FORMAT = 1
 
@@ -143,10 +143,13 @@ def index_tar(url: str) -> pa.Table:
     Returns INDEX_SCHEMA; samples without an image are left out.
     """
     rows: list[dict[str, Any]] = []
-    with store.open_read(url) as file:
+    with store.reading(url), store.open_read(url) as file:
         for sample in scan(file):
             if isinstance(sample, Damage):
-                raise HeadraceError(f"{url}: byte {sample.offset}: {sample.message}")
+                raise HeadraceError(
+                    f"{url}: byte {sample.offset}: {sample.message}; curate it first, which keeps "
+                    "the samples that can be read"
+                )
             image, text = sample.image, sample.members.get("txt")
             meta = sample.members.get("json")
             if image is None:
@@ -154,7 +157,7 @@ def index_tar(url: str) -> pa.Table:
             rows.append(
                 {
                     "position": len(rows),
-                    "key": sample.key,
+                    "key": printable(sample.key),
                     "start": sample.start,
                     "stop": sample.stop,
                     "image_extension": image.extension,
@@ -172,10 +175,15 @@ def index_tar(url: str) -> pa.Table:
 def read_parquet(url: str, columns: list[str] | None = None) -> pa.Table:
     """A whole parquet file by URL. Raises HeadraceError if it is missing or damaged."""
     with store.open_read(url) as file:
-        try:
-            return pq.read_table(file, columns=columns)
-        except (pa.ArrowException, OSError) as error:
-            raise HeadraceError(f"{url}: not a readable parquet file: {error}") from error
+        return parse_parquet(url, file, columns)
+
+
+def parse_parquet(url: str, file: Any, columns: list[str] | None = None) -> pa.Table:
+    """The same of an open file, or of its bytes as an Arrow buffer."""
+    try:
+        return pq.read_table(file, columns=columns)
+    except (pa.ArrowException, OSError) as error:
+        raise HeadraceError(f"{url}: not a readable parquet file: {error}") from error
 
 
 def parquet_bytes(table: pa.Table) -> bytes:

@@ -4,6 +4,7 @@ Every file headrace writes goes through `publishing`: it appears complete under 
 at all. Paths are fsspec URLs everywhere; a plain path is a local file.
 """
 
+import asyncio
 import contextlib
 import errno
 import fcntl
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import fsspec
+from fsspec.asyn import get_loop
 
 from pipeline.format.errors import HeadraceError, Unavailable
 
@@ -70,9 +72,25 @@ def filesystem(url: str) -> tuple[Any, str]:
     """The fsspec file system of a URL, and the path in it."""
     try:
         # Other processes write here: a listing kept from before would hide what they published.
-        return fsspec.core.url_to_fs(absolute(url), use_listings_cache=False)
+        fs, path = fsspec.core.url_to_fs(absolute(url), use_listings_cache=False)
     except (ImportError, ValueError) as error:
         raise HeadraceError(f"{redact(url)}: no such kind of store: {error}") from error
+    if getattr(fs, "async_impl", False):
+        get_loop().set_exception_handler(_pass_over)  # the one that all such stores work in
+    return fs, path
+
+
+def _pass_over(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Keeps from the console what a store's client raised in a task that nobody waited for.
+
+    A store that hangs up ends several at once; one of them reaches `reading` or `publishing`.
+    """
+    error = context.get("exception")
+    theirs = isinstance(error, Exception) and (
+        isinstance(error, ConnectionError) or _is_of_a_store(error)
+    )
+    if not (theirs and context["message"].endswith("exception was never retrieved")):
+        loop.default_exception_handler(context)
 
 
 def expand(pattern: str) -> list[str]:
@@ -121,16 +139,28 @@ def reading(url: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise HeadraceError(f"{redact(url)}: no such file; check the path") from error
     except PermissionError as error:
-        raise HeadraceError(
-            f"{redact(url)}: reading is not allowed; check the credentials or file mode"
-        ) from error
+        raise HeadraceError(_forbidden(url)) from error
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise Unavailable(f"{redact(url)}: the store cannot be read: {reason}") from error
+        reason = error.strerror or str(error) or "no answer in time"
+        final = isinstance(error, IsADirectoryError | NotADirectoryError)
+        kind = HeadraceError if final else Unavailable
+        raise kind(f"{redact(url)}: the store cannot be read: {reason}") from error
     except Exception as error:
         if not _is_of_a_store(error):
             raise
+        if _is_refusal(error):
+            raise HeadraceError(_forbidden(url)) from error
         raise Unavailable(f"{redact(url)}: the store cannot be read: {error}") from error
+
+
+def _forbidden(url: str) -> str:
+    return f"{redact(url)}: reading is not allowed; check the credentials or file mode"
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether no credentials were found (botocore), or were not enough (aiohttp)."""
+    name, status = type(error).__name__, getattr(error, "status", None)
+    return name in ("NoCredentialsError", "PartialCredentialsError") or status in (401, 403)
 
 
 def _is_of_a_store(error: Exception) -> bool:
@@ -138,11 +168,14 @@ def _is_of_a_store(error: Exception) -> bool:
     return type(error).__module__.partition(".")[0] in ("botocore", "aiobotocore", "aiohttp")
 
 
-def stat(url: str) -> Stat:
-    """Size and version of a file. Local files use their time of change as the version."""
+def stat(url: str, timeout: float | None = None) -> Stat:
+    """Size and version of a file. Local files use their time of change as the version.
+
+    `timeout` is as in `read_bytes`.
+    """
     fs, path = filesystem(url)
     with reading(url):
-        return stat_of(url, fs.info(path))
+        return stat_of(url, _call(fs, "info", path, timeout=timeout))
 
 
 def stat_of(url: str, info: dict[str, Any]) -> Stat:
@@ -180,19 +213,32 @@ def exists(url: str) -> bool:
         return bool(fs.exists(path))
 
 
-def open_read(url: str) -> IO[bytes]:
-    """A seekable file opened for reading."""
+@contextlib.contextmanager
+def open_read(url: str) -> Iterator[IO[bytes]]:
+    """A seekable file, opened for reading in the block."""
     fs, path = filesystem(url)
-    with reading(url):
-        return fs.open(path, "rb")
+    with reading(url), fs.open(path, "rb") as file:
+        yield file
 
 
-def read_bytes(url: str, start: int | None = None, stop: int | None = None) -> bytes:
-    """A file's bytes, or the range [start, stop) of them."""
+def read_bytes(
+    url: str, start: int | None = None, stop: int | None = None, timeout: float | None = None
+) -> bytes:
+    """A file's bytes, or the range [start, stop) of them.
+
+    A store on the network that takes more than `timeout` seconds is Unavailable.
+    """
     fs, path = filesystem(url)
     with reading(url):
-        data: bytes = fs.cat_file(path, start=start, end=stop)
+        data: bytes = _call(fs, "cat_file", path, start=start, end=stop, timeout=timeout)
     return data
+
+
+def _call(fs: Any, name: str, *args: Any, timeout: float | None, **options: Any) -> Any:
+    """Calls a method of a store. Only where it waits in a loop can the waiting be ended."""
+    if timeout is None or not getattr(fs, "async_impl", False):
+        return getattr(fs, name)(*args, **options)
+    return fsspec.asyn.sync(fs.loop, getattr(fs, f"_{name}"), *args, timeout=timeout, **options)
 
 
 def publish(url: str, data: bytes, create_only: bool = False) -> None:
@@ -233,6 +279,11 @@ def publishing(url: str, create_only: bool = False) -> Iterator[IO[bytes]]:
         if not _is_of_a_store(error):
             raise
         raise HeadraceError(f"{redact(url)}: not written: {error}") from error
+
+
+def is_local(url: str) -> bool:
+    """Whether a file lies on a disk of this machine."""
+    return _is_local(filesystem(url)[0])
 
 
 def _is_local(fs: Any) -> bool:

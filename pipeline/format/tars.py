@@ -4,6 +4,7 @@ The scan reads headers only. It never trusts the archive: a cut or damaged tar g
 before the damage, then one `Damage` that says where the rest begins.
 """
 
+import io
 import os
 import tarfile
 from collections.abc import Generator, Iterator
@@ -26,6 +27,8 @@ class Member:
     extension: str
     offset: int
     nbytes: int
+    header: int
+    """Where its header begins, or the extended one before that."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Sample:
     @property
     def start(self) -> int:
         """Where the first header begins."""
-        return min(m.offset for m in self.members.values()) - BLOCK
+        return min(m.header for m in self.members.values())
 
     @property
     def stop(self) -> int:
@@ -64,6 +67,28 @@ def split_name(name: str) -> tuple[str, str]:
     folder, _, base = name.rpartition("/")
     stem, _, extension = base.partition(".")
     return (f"{folder}/{stem}" if folder else stem), extension.lower()
+
+
+def printable(key: str) -> str:
+    r"""A key as tables hold it: bytes that are no UTF-8 are written as `\xff`."""
+    return key.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def short_key(header: bytes) -> str:
+    """The printable key in the first field of a header, which extended headers may overrule."""
+    name = header[:100].partition(b"\0")[0].decode("utf-8", "surrogateescape")
+    return printable(split_name(name)[0])
+
+
+def key_at(data: bytes, offset: int) -> str:
+    """The printable key of the member whose data begin at `offset` of some whole members.
+
+    Raises ValueError if no member's do.
+    """
+    for member in _members(_Headers(io.BytesIO(data), None), 0, []):
+        if member.offset == offset:
+            return printable(member.key)
+    raise ValueError(f"no member's data begin at byte {offset}")
 
 
 def key_in_header(header: bytes) -> str:
@@ -142,7 +167,7 @@ def _member(info: tarfile.TarInfo, nbytes: int) -> Member:
     key, extension = split_name(info.name)
     if info.issparse():
         extension += ".sparse"
-    return Member(key, extension, info.offset_data, nbytes)
+    return Member(key, extension, info.offset_data, nbytes, info.offset)
 
 
 def _block_after_zeros(headers: "_Headers", mark: int) -> int | None:

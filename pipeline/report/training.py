@@ -66,6 +66,7 @@ class Run:
     trouble: str
     """Why the planned mixture is not shown, if it is not."""
     replaced: int
+    """Damaged samples that another one stood in for."""
     digest: str
     pictures: tuple[Picture, ...]
 
@@ -90,7 +91,7 @@ def read_run(folder: str) -> Run:
         validation=_validation(lines),
         shares=shares,
         trouble=trouble,
-        replaced=last.get("replaced", 0),
+        replaced=sum(n for kinds in last.get("bad", {}).values() for n in kinds.values()),
         digest=last.get("digest", ""),
         pictures=_pictures(url),
     )

@@ -25,14 +25,13 @@ class Tar:
 
     def add(self, key: str, members: dict[str, bytes]) -> None:
         """One sample: an image, `json` and `txt`, by extension."""
-        row: dict[str, Any] = {"position": len(self.rows), "key": key}
+        row: dict[str, Any] = {"position": len(self.rows), "key": key, "start": self.nbytes}
         offset = 0
         for extension, data in sorted(members.items()):
             self._write(_header(f"{key}.{extension}", len(data)))
             offset = self.nbytes
             self._write(data)
             self._write(bytes(-len(data) % BLOCK))
-            row.setdefault("start", offset - BLOCK)
             kind = {"json": "json", "txt": "text"}.get(extension, "image")
             row |= {f"{kind}_offset": offset, f"{kind}_nbytes": len(data)}
             if kind == "image":

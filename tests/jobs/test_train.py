@@ -43,7 +43,9 @@ def test_a_mixture_pins_snapshots_and_is_published_once(tmp_path, dataset):
         mix.run(mixture(url, dataset, web=0.5, target=0.5))
 
 
-def test_the_command_trains_on_two_processes_and_says_how_far_it_is(tmp_path, dataset, headrace):
+def test_the_command_trains_and_forks_on_two_processes_and_says_how_far_it_is(
+    tmp_path, dataset, headrace
+):
     mix.run(mixture(tmp_path / "mixture.json", dataset, all=1))
     model = {"image_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 1, "num_heads": 2}
     fields = {
@@ -60,8 +62,19 @@ def test_the_command_trains_on_two_processes_and_says_how_far_it_is(tmp_path, da
     done = headrace("train", config, "--nproc", "2")
     assert done.returncode == 0, done.stderr
     assert "step 4/4" in done.stdout
+    assert "MB on each of 2 ranks: blocks" in done.stderr
     steps = [line["step"] for line in metrics.read(tmp_path / "run" / "metrics.jsonl")]
     assert steps == [0, 2, 4, 4]
+    config.write_text(yaml.safe_dump(fields | {"run": str(tmp_path / "fork"), "steps": 6}))
+    done = headrace("train", config, "--nproc", "2", "--fork", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert "step 6/6" in done.stdout
+    steps = [line["step"] for line in metrics.read(tmp_path / "fork" / "metrics.jsonl")]
+    assert steps == [4, 6, 6]
+    done = headrace("stream", "verify", tmp_path / "run", tmp_path / "fork")
+    assert done.returncode == 1
+    assert f"equal until {tmp_path / 'fork'} ends, after 2 steps" in done.stdout
+    assert f"parent.run: absent and {tmp_path / 'run'}" in done.stdout
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)

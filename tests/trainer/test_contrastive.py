@@ -8,7 +8,7 @@ import pytest
 from safetensors.torch import load_file
 
 from pipeline.format.errors import HeadraceError
-from pipeline.format.mixture import mixture_bytes
+from pipeline.format.mixture import Mixture, Source, mixture_bytes
 from trainer.contrastive import FilterConfig, train_filter
 
 MODEL = {
@@ -58,3 +58,15 @@ def test_a_model_that_open_clip_does_not_know_is_refused_by_name(config):
     wrong = config.model_copy(update={"model": {"embed_dims": 16}})
     with pytest.raises(HeadraceError, match="not a model_cfg of open_clip"):
         train_filter(wrong)
+
+
+def test_too_many_damaged_pairs_stop_the_training(config, tmp_path, make_snapshot, pictures):
+    snapshot = make_snapshot(tmp_path / "own", pictures, [7, 6, 5])
+    tar = tmp_path / "own" / snapshot.shards[1].path
+    tar.write_bytes(tar.read_bytes().replace(pictures[9].image, b"\xff" * len(pictures[9].image)))
+    (tmp_path / "own.json").write_bytes(
+        mixture_bytes(Mixture((Source("trusted", snapshot.url, 1, 18),)))
+    )
+    damaged = config.model_copy(update={"mixture": str(tmp_path / "own.json")})
+    with pytest.raises(HeadraceError, match="source 'trusted', most of those not_an_image"):
+        train_filter(damaged)

@@ -71,9 +71,21 @@ def crop_draws(slots: Slots, names: Sequence[str], seed: int) -> Draws:
     return uniforms(keys, 1 + 4 * TRIES)
 
 
-def augment(image: Image.Image, size: int, draws: Draws, config: AugmentConfig) -> Pixels:
-    """A random crop of an RGB image, resized to (size, size, 3) uint8, flipped or not."""
-    box = random_box(image.width, image.height, draws[1:], config)
+def augment(
+    image: Image.Image,
+    size: int,
+    draws: Draws,
+    config: AugmentConfig,
+    full: tuple[int, int] | None = None,
+    scale: float = 1,
+) -> Pixels:
+    """A random crop of an RGB image, resized to (size, size, 3) uint8, flipped or not.
+
+    An image that was decoded at `scale` of its `full` size gives the same part of the picture.
+    """
+    width, height = full or image.size
+    left, top, right, bottom = random_box(width, height, draws[1:], config)
+    box = (left * scale, top * scale, right * scale, bottom * scale)
     crop = image.resize((size, size), Image.Resampling.BICUBIC, box=box)
     if config.flip and draws[0] < 0.5:  # here, as a flipped view of the array is slow to copy
         crop = crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)

@@ -1,16 +1,15 @@
 """Batches: what a stream yields."""
 
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from trainer.stream.augment import Pixels
 from trainer.stream.bad import Bad
+from trainer.stream.decode import Filled
 from trainer.stream.plan import Slots
-from trainer.stream.reader import Delivered
 
 
 @dataclass(frozen=True)
@@ -19,7 +18,8 @@ class Batch:
 
     step: int
     images: Tensor
-    """uint8 (n, 3, size, size)."""
+    """uint8 (n, 3, size, size), channels last in memory: as images are decoded, and as cards like
+    them. `contiguous()` is for those who need the other order."""
     lanes: Tensor
     """int64 (n,)."""
     slots: Tensor
@@ -35,37 +35,45 @@ class Batch:
     captions: list[str]
     bad: list[Bad]
     """Planned samples that are damaged, in the order of their slots; others stand in for them."""
+    fetched: float = field(default=0.0, compare=False)
+    """When all of its bytes were read, by `time.monotonic`; see waits.py."""
+    decoded: float = field(default=0.0, compare=False)
+    """When all of its images were decoded."""
 
 
 @dataclass(frozen=True)
 class Making:
     """A batch on its way: its samples are being decoded."""
 
-    step: int
     slots: Slots
-    made: list[Future[Delivered]]
+    """Of one step."""
+    images: Pixels
+    """(n, size, size, 3), being filled."""
+    parts: list[Future[Filled]]
+    fetched: float
 
 
 def finish(making: Making) -> Batch:
     """Waits for the pixels. Raises what a thread raised."""
-    return _batch(making.step, making.slots, [one.result() for one in making.made])
-
-
-def _batch(step: int, slots: Slots, made: list[Delivered]) -> Batch:
+    parts = [part.result() for part in making.parts]
+    made = [one for part in parts for one in part.delivered]
+    slots = making.slots
     return Batch(
-        step=step,
-        images=to_tensor([one.pixels for one in made]),
+        step=int(slots.step[0]),
+        images=as_images(making.images),
         lanes=torch.from_numpy(slots.lane),
         slots=torch.from_numpy(slots.slot),
         sources=torch.from_numpy(slots.source),
         epochs=torch.from_numpy(slots.places.epoch),
         samples=torch.from_numpy(slots.places.sample),
-        keys=[one.record.key for one in made],
-        captions=[one.record.text.decode(errors="replace") for one in made],
+        keys=[one.key for one in made],
+        captions=[one.caption for one in made],
         bad=[one.bad for one in made if one.bad],
+        fetched=making.fetched,
+        decoded=max(part.at for part in parts),
     )
 
 
-def to_tensor(pixels: list[Pixels]) -> Tensor:
-    """(size, size, 3) arrays to one contiguous (n, 3, size, size) tensor."""
-    return torch.from_numpy(np.stack(pixels).transpose(0, 3, 1, 2).copy())
+def as_images(pixels: Pixels) -> Tensor:
+    """(n, size, size, 3) as it lies in memory, seen as a tensor (n, 3, size, size)."""
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2)

@@ -1,17 +1,21 @@
 """What a person names, opened: named and weighted sources, whose shards are known."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from pipeline.format.errors import HeadraceError
+from pipeline.format.listing import ENDING, read_listing
 from pipeline.format.mixture import Mixture, integer_weights, read_mixture
 from pipeline.format.mixture import Source as MixtureSource
-from pipeline.format.patience import Patience
+from pipeline.format.patience import Patience, patiently
 from pipeline.format.shards import ShardSet, of_snapshot
 from pipeline.format.snapshot import read_snapshot
+from pipeline.format.tarset import tar_set
 
 Tars = str | Sequence[str]
-"""A snapshot's URL, or tars: a list of them, or a URL with `{00..99}` or `*`."""
+"""A snapshot's URL, or tars: a list of them, or a URL with `{00..99}` or `*`, or of their
+published list (`….shards.parquet`)."""
 
 Named = Tars | Mapping[str, tuple[Tars, float]] | Mixture
 """All that a stream can be made of: a source, the URL of a mixture (`….json`), a mixture, or
@@ -35,24 +39,29 @@ def open_all(
 ) -> list[Opened]:
     """The sources in the order in which they were named. Reads manifests, no index of a snapshot.
 
-    `cache` is a folder for the indexes of tars that have none. Raises HeadraceError if a source
-    is missing, empty or not the size that the mixture says, or if two have one name.
+    Tars without an index are scanned, once: `cache` is the folder for it. Raises HeadraceError if
+    a source is missing, damaged, empty or not the size that the mixture says, or if two have one
+    name.
     """
+    patience = patience or Patience()
     if isinstance(named, str) and named.endswith(".json"):
-        named = read_mixture(named)
+        named = patiently(partial(read_mixture, named), named, patience)
     if isinstance(named, Mixture):
-        opened = [_of_mixture(source) for source in named.sources]
+        opened = [_of_mixture(source, cache, patience) for source in named.sources]
     elif isinstance(named, Mapping):
         weights = integer_weights({name: ratio for name, (_, ratio) in named.items()})
-        opened = [Opened(name, weights[name], _shards(url)) for name, (url, _) in named.items()]
+        opened = [
+            Opened(name, weights[name], _shards(tars, cache, patience))
+            for name, (tars, _) in named.items()
+        ]
     else:
-        opened = [Opened(UNNAMED, 1, _shards(named))]
+        opened = [Opened(UNNAMED, 1, _shards(named, cache, patience))]
     _check(opened)
     return opened
 
 
-def _of_mixture(source: MixtureSource) -> Opened:
-    shards = _shards(source.snapshot)
+def _of_mixture(source: MixtureSource, cache: str | None, patience: Patience) -> Opened:
+    shards = _shards(source.snapshot, cache, patience)
     held = int(shards.samples.sum())
     if held != source.samples:
         raise HeadraceError(
@@ -62,13 +71,12 @@ def _of_mixture(source: MixtureSource) -> Opened:
     return Opened(source.name, source.weight, shards)
 
 
-def _shards(where: Tars) -> ShardSet:
+def _shards(where: Tars, cache: str | None, patience: Patience) -> ShardSet:
     if not isinstance(where, str) or _names_tars(where):
-        raise HeadraceError(
-            f"{where}: tars without a manifest cannot be streamed yet; curate them into a "
-            "snapshot, and name that"
-        )
-    return of_snapshot(read_snapshot(where))
+        return tar_set(where, cache, patience=patience)
+    if where.endswith(ENDING):
+        return read_listing(where, patience)
+    return of_snapshot(patiently(partial(read_snapshot, where), where, patience))
 
 
 def _names_tars(url: str) -> bool:

@@ -8,8 +8,8 @@ import torch
 from pipeline.format.errors import HeadraceError
 from pipeline.format.images import ImageError
 from trainer.stream.augment import Pixels, evaluation_view
-from trainer.stream.batch import Batch, to_tensor
-from trainer.stream.reader import decode_record
+from trainer.stream.batch import Batch, as_images
+from trainer.stream.decode import decode_record
 from trainer.stream.source import Record, Source
 
 PADDING = -1
@@ -34,13 +34,14 @@ def ordered(
 
 def _batch(step: int, source: Source, records: list[Record], size: int, batch: int) -> Batch:
     padding = batch - len(records)
-    black = np.zeros((size, size, 3), np.uint8)
-    pixels = [_view(source, record, size) for record in records] + [black] * padding
+    pixels = np.zeros((batch, size, size, 3), np.uint8)  # padding stays black
+    for image, record in zip(pixels, records, strict=False):
+        image[:] = _view(source, record, size)
     numbers = [record.sample for record in records] + [PADDING] * padding
     zeros = torch.zeros(batch, dtype=torch.int64)
     return Batch(
         step=step,
-        images=to_tensor(pixels),
+        images=as_images(pixels),
         lanes=zeros,
         slots=torch.arange(batch),
         sources=zeros,

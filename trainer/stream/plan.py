@@ -26,6 +26,8 @@ class Slots(NamedTuple):
     """Place in the lane at this step, from 0."""
     source: Array
     """Index into the mixture's sources."""
+    number: Array
+    """How many samples of this source the lane took before."""
     places: Places
 
 
@@ -68,7 +70,14 @@ class StreamPlan:
             found = order.places(lane[mine], taken[mine])
             for column, values in zip(places, found, strict=True):
                 column[mine] = values
-        return Slots(at, lane, slot, source, places)
+        return Slots(at, lane, slot, source, taken, places)
+
+
+def part(slots: Slots, rows: slice) -> Slots:
+    """Some rows of them."""
+    step, lane, slot, source, number = (column[rows] for column in slots[:5])
+    places = Places(*(column[rows] for column in slots.places))
+    return Slots(step, lane, slot, source, number, places)
 
 
 def lanes_of_rank(rank: int, world_size: int, lanes: int) -> Array:

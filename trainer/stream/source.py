@@ -1,17 +1,14 @@
 """A source opened for reading: sample numbers to bytes, by ranged reads of its shards."""
 
 from dataclasses import dataclass
-from functools import lru_cache
-from threading import Lock
 
 import numpy as np
 
 from pipeline.format.patience import Patience, read_range
-from pipeline.format.shards import Index, ShardSet, read_index
-from pipeline.format.tars import BLOCK, key_in_header
-
-INDEXES_HELD = 64
-"""Shard indexes in memory at once; one of 10,000 samples is about 1 MB."""
+from pipeline.format.shards import Index, ShardSet, check_unchanged
+from pipeline.format.tars import BLOCK, key_at, short_key
+from trainer.stream.indexes import Indexes
+from trainer.stream.pinned import Pinned
 
 
 @dataclass(frozen=True)
@@ -62,21 +59,27 @@ class Run:
             text=self._cut(text, int(index.text_nbytes[row])) if text >= 0 else b"",
             url=self.url,
             offset=offset,
-            fault=_fault(self._cut(offset - BLOCK, BLOCK), key),
+            fault=self._fault(row, key),
         )
+
+    def has_faults(self) -> bool:
+        """Whether something else than the index says stands before an image."""
+        return any(self._fault(row, key) for row, key in enumerate(self.index.keys.to_pylist()))
+
+    def _fault(self, row: int, key: str) -> str:
+        """What is wrong with a sample's names: the proof is about what was delivered."""
+        start, image = int(self.index.start[row]), int(self.index.image_offset[row])
+        if short_key(self._cut(image - BLOCK, BLOCK)) == key:
+            return ""
+        try:  # a long or foreign name stands in an extended header
+            found = key_at(self._cut(start, int(self.index.stop[row]) - start), image - start)
+        except ValueError:
+            return "not_in_tar: no header stands where the index says"
+        return "" if found == key else f"not_in_tar: {found[:100]!r} stands where the index says"
 
     def _cut(self, offset: int, nbytes: int) -> bytes:
         at = offset - int(self.index.start[0])
         return self.data[at : at + nbytes]
-
-
-def _fault(header: bytes, key: str) -> str:
-    """What is wrong with the header before an image: the proof is about what was delivered."""
-    try:
-        found = key_in_header(header)
-    except ValueError:
-        return "not_in_tar: no header stands where the index says"
-    return "" if found == key else f"not_in_tar: {found[:100]!r} stands where the index says"
 
 
 class Source:
@@ -85,8 +88,9 @@ class Source:
     def __init__(self, name: str, shards: ShardSet, patience: Patience | None = None) -> None:
         self.name, self.shards, self.patience = name, shards, patience or Patience()
         self.ends = np.cumsum(shards.samples)
-        self._index = lru_cache(INDEXES_HELD)(self._read_index)
-        self._index_locks: dict[int, Lock] = {}
+        self.indexes = Indexes(shards, self.patience)
+        self.pinned: Pinned | None = None
+        """Copies on this node's disk, which are asked before the store."""
 
     def __len__(self) -> int:
         return int(self.shards.samples.sum())
@@ -99,7 +103,8 @@ class Source:
     def read(self, start: int, length: int) -> list[Run]:
         """`length` samples from number `start` on, over the end to the beginning if need be.
 
-        One ranged read a shard. Raises HeadraceError if a shard cannot be read.
+        One ranged read a shard; bytes that are not what the index says are read twice. Raises
+        HeadraceError if a shard cannot be read or was changed.
         """
         runs: list[Run] = []
         while length:
@@ -117,13 +122,25 @@ class Source:
             for sample in range(run.first, run.first + len(run))
         ]
 
-    def _read_run(self, shard: int, start: int, count: int) -> Run:
-        first = start - int(self.ends[shard] - self.shards.samples[shard])
-        with self._index_locks.setdefault(shard, Lock()):  # lanes that meet here read it once
-            index = self._index(shard).part(first, count)
-        url = self.shards.url(shard)
-        data = read_range(url, int(index.start[0]), int(index.stop[-1]), self.patience)
-        return Run(url, start, index, data)
+    def again(self, sample: int) -> Record:
+        """A sample by another read, of the store itself."""
+        shard = int(np.searchsorted(self.ends, sample, side="right"))
+        return self._read_run(shard, sample, 1, fresh=True).record(sample)
 
-    def _read_index(self, shard: int) -> Index:
-        return read_index(self.shards, shard)
+    def _read_run(self, shard: int, start: int, count: int, fresh: bool = False) -> Run:
+        first = start - int(self.ends[shard] - self.shards.samples[shard])
+        index = self.indexes[shard].part(first, count)
+        url = self.shards.url(shard)
+
+        def looks_wrong(data: bytes) -> bool:
+            if not Run(url, start, index, data).has_faults():
+                return False
+            check_unchanged(self.shards, shard, self.patience)  # then no sample is to blame
+            return True
+
+        begin, end = int(index.start[0]), int(index.stop[-1])
+        pinned = None if fresh else self.pinned
+        data = pinned.read(self.shards, shard, begin, end) if pinned else None
+        if data is None or looks_wrong(data):
+            data = read_range(url, begin, end, self.patience, looks_wrong)
+        return Run(url, start, index, data)

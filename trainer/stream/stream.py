@@ -1,22 +1,23 @@
 """The stream: batches whose content is a pure function of (mixture, seed, step)."""
 
+import contextlib
 import logging
-import math
-from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+import weakref
+from collections.abc import Generator, Iterator
 from typing import Any
 
+from pipeline.format import store
 from pipeline.format.errors import HeadraceError
 from trainer.stream import digest
-from trainer.stream.augment import crop_draws
-from trainer.stream.batch import Batch, Making, finish
+from trainer.stream.batch import Batch
 from trainer.stream.config import StreamConfig
+from trainer.stream.describe import peak_bytes, sources_of
 from trainer.stream.identity import changed_shards, differences, identity_of, shard_prints
+from trainer.stream.making import batches
 from trainer.stream.opening import Named, open_all
 from trainer.stream.order import default_block
+from trainer.stream.pinned import Pinned
 from trainer.stream.plan import PlannedSource, StreamPlan, lanes_of_rank
-from trainer.stream.reader import BlockReader, deliver
 from trainer.stream.source import Source
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,8 @@ class Stream:
     """Iterates over one rank's batches, from the step after the one that was loaded.
 
     Its whole state is the number of the next step; `digest` is of what was delivered since the
-    start or the load. Use it as a context manager, which stops its threads.
+    start or the load. An iteration that is left ends its threads; so does leaving the stream as a
+    context manager.
     """
 
     def __init__(
@@ -56,15 +58,34 @@ class Stream:
         self.plan = StreamPlan(planned, config.seed, config.batch, config.lanes)
         self.lanes = lanes_of_rank(rank, world_size, config.lanes)
         self.identity = identity_of(planned, self._sources, config)
-        # One thread keeps the order of the batches; it waits for blocks, never for decoding.
-        self._fetch = ThreadPoolExecutor(1, "stream-fetch")
-        self._read = ThreadPoolExecutor(config.reads, "stream-read")
-        self._decode = ThreadPoolExecutor(config.threads, "stream-decode")
+        self._pin()
+        self._live: weakref.ref[Generator[Batch]] | None = None
 
     def _block(self, source: Source) -> int:
         block = self.config.block
         chosen = block.get(source.name) if isinstance(block, dict) else block
         return chosen or default_block(len(source), self.config.lanes)
+
+    def _pin(self) -> None:
+        """Has sources that are read sample by sample, and lie far away, brought to this node."""
+        cache = self.config.cache
+        far = [s for s in self._sources if not store.is_local(s.shards.root)]
+        single = [source for source in far if self._block(source) == 1]
+        pins = (
+            Pinned(cache.folder, cache.max_bytes, self.config.patience)
+            if cache and single
+            else None
+        )
+        for source in single:
+            if pins is None:
+                log.warning(
+                    "%s: each sample is one request to the store; name a stream.cache, or read by "
+                    "blocks",
+                    source.shards.label,
+                )
+                continue
+            pins.want(source.shards)
+            source.pinned = pins
 
     def __enter__(self) -> "Stream":
         return self
@@ -73,44 +94,30 @@ class Stream:
         self.close()
 
     def close(self) -> None:
-        """Stops the threads; batches on their way are given up."""
-        for pool in (self._fetch, self._read, self._decode):
-            pool.shutdown(wait=False, cancel_futures=True)
-        for pool in (self._fetch, self._read, self._decode):
-            pool.shutdown()
+        """Ends the iteration under way, if there is one, and its threads."""
+        live = self._live() if self._live else None
+        if live:
+            live.close()
 
     def __iter__(self) -> Iterator[Batch]:
         """Endless. Raises HeadraceError where a shard cannot be read: nothing is skipped.
 
-        After an error, or a `load_state_dict`, iterate anew: it begins at the next step.
+        Its threads end with it: when it is left, fails, is closed, or another one is begun, which
+        goes on at the next step.
         """
-        reader = BlockReader(self._sources, self._read)
-        ahead: deque[Future[Making]] = deque()
-        planned = self.next_step
-        try:
-            while True:
-                while len(ahead) < self.config.read_ahead:
-                    ahead.append(self._fetch.submit(self._make, reader, planned))
-                    planned += 1
-                batch = finish(ahead.popleft().result())
+        self.close()
+        live = self._batches()
+        self._live = weakref.ref(live)
+        return live
+
+    def _batches(self) -> Generator[Batch]:
+        made = batches(self.plan, self._sources, self.lanes, self.config, self.next_step)
+        with contextlib.closing(made):
+            for batch in made:
                 self.next_step = batch.step + 1
                 self.digest = digest.total([self.digest, *self._hashes(batch)])
                 _log_bad(batch)
                 yield batch
-        finally:
-            for future in ahead:
-                future.cancel()
-
-    def _make(self, reader: BlockReader, step: int) -> Making:
-        """Reads a step's bytes and sets its decoding going."""
-        slots, config = self.plan.slots(step, self.lanes), self.config
-        drawn = crop_draws(slots, self.names, config.seed)
-        rest = (config.image_size, config.seed, config.augment)
-        made = [
-            self._decode.submit(deliver, one, draws, *rest)
-            for one, draws in zip(reader.records(slots), drawn, strict=True)
-        ]
-        return Making(step, slots, made)
 
     def _hashes(self, batch: Batch) -> list[int]:
         columns = (batch.lanes, batch.slots, batch.sources, batch.epochs)
@@ -142,10 +149,17 @@ class Stream:
             )
         self.next_step, self.digest = state["step"], 0
 
+    def describe(self) -> dict[str, Any]:
+        """What to print first: `peak_bytes` of this rank by kind, and the `sources` by name.
+
+        See describe.py. JSON can hold it.
+        """
+        held = peak_bytes(self.plan, self._sources, len(self.lanes), self.config)
+        return {"peak_bytes": held, "sources": sources_of(self.plan, self.next_step)}
+
     def peak_bytes(self) -> int:
-        """What open blocks may hold on this rank: two a lane and source while one is replaced."""
-        sizes = (s.sample_bytes * self._block(s) for s in self._sources)
-        return math.ceil(2 * len(self.lanes) * sum(sizes))
+        """The most that this rank's part of the stream holds in memory."""
+        return sum(peak_bytes(self.plan, self._sources, len(self.lanes), self.config).values())
 
 
 def _log_bad(batch: Batch) -> None:

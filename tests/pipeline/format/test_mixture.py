@@ -1,5 +1,6 @@
 """Ratios as whole numbers, and the published mixture."""
 
+import json
 from fractions import Fraction
 
 import numpy as np
@@ -76,6 +77,15 @@ def test_ratios_that_need_too_long_a_word_are_refused():
 def test_a_mixture_comes_back_as_it_was_published(tmp_path):
     store.publish(f"{tmp_path}/mix.json", mixture_bytes(MIXTURE))
     assert read_mixture(f"{tmp_path}/mix.json") == MIXTURE
+
+
+def test_a_mixture_of_snapshots_is_of_the_first_format_and_one_with_tars_of_the_second(tmp_path):
+    tars = Source("tars", "s3://b/mix/00ff.shards.parquet", 1, 100)
+    mixed = Mixture((*MIXTURE.sources, tars))
+    formats = [json.loads(mixture_bytes(one))["format"] for one in (MIXTURE, mixed)]
+    assert formats == [1, 2]
+    store.publish(f"{tmp_path}/mix.json", mixture_bytes(mixed))
+    assert read_mixture(f"{tmp_path}/mix.json") == mixed
 
 
 @pytest.mark.parametrize(

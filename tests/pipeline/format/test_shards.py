@@ -7,7 +7,8 @@ import pytest
 
 from pipeline.format import store
 from pipeline.format.errors import HeadraceError
-from pipeline.format.shards import ShardSet, of_snapshot, read_index
+from pipeline.format.patience import Patience
+from pipeline.format.shards import ShardSet, check_unchanged, of_snapshot, read_index
 from pipeline.format.snapshot import Shard, index_tar, parquet_bytes
 from tests.pipeline.format.test_snapshot import ID, snapshot
 from tests.pipeline.making import png, tar_of
@@ -117,3 +118,30 @@ def test_a_missing_index_is_named(indexed, tmp_path):
     (tmp_path / "0.idx.parquet").unlink()
     with pytest.raises(HeadraceError, match=r"0\.idx\.parquet: no such file"):
         read_index(indexed, 0)
+
+
+def as_found(shards: ShardSet, **changes) -> ShardSet:
+    """The same shards as tars that are not ours, with the versions that their store tells."""
+    found = store.stat(shards.url(0))
+    told = {"versions": (found.etag,), "nbytes": np.array([found.nbytes]), "indexes": "/cache"}
+    return dataclasses.replace(shards, **told | changes)
+
+
+def test_a_tar_of_another_size_or_version_than_the_set_says_is_named(indexed):
+    check_unchanged(as_found(indexed), 0, Patience())
+    for changes in ({"versions": ("old",)}, {"nbytes": np.array([5])}):
+        with pytest.raises(HeadraceError, match=r"0\.tar: was changed under the run: \d+ bytes"):
+            check_unchanged(as_found(indexed, **changes), 0, Patience())
+
+
+def test_a_tar_that_is_gone_is_named(indexed, tmp_path):
+    shards = as_found(indexed)
+    (tmp_path / "0.tar").unlink()
+    with pytest.raises(HeadraceError, match=r"0\.tar: no such file"):
+        check_unchanged(shards, 0, Patience())
+
+
+def test_the_shards_of_a_snapshot_are_not_looked_up(indexed, tmp_path):
+    (tmp_path / "0.tar").unlink()
+    check_unchanged(indexed, 0, Patience())
+    assert len(read_index(indexed, 0).keys) == 3

@@ -175,8 +175,15 @@ def test_a_tar_without_samples_has_an_empty_index(tmp_path):
 
 def test_a_damaged_tar_has_no_index_and_names_the_byte(tmp_path):
     (tmp_path / "0.tar").write_bytes(member("a.jpg", b"1") + member("b.jpg", bytes(5000))[:900])
-    with pytest.raises(HeadraceError, match=r"/0\.tar: byte 1024: the archive ends inside 'b.jpg'"):
+    with pytest.raises(
+        HeadraceError, match=r"/0\.tar: byte 1024: the archive ends inside 'b.jpg'; curate"
+    ):
         index_tar(str(tmp_path / "0.tar"))
+
+
+def test_names_that_are_no_utf8_have_an_index(tmp_path):
+    (tmp_path / "0.tar").write_bytes(member("\udcff.jpg", b"1") + member("\udcfe.jpg") + END)
+    assert index_tar(str(tmp_path / "0.tar"))["key"].to_pylist() == [r"\xff", r"\xfe"]
 
 
 # Parquet

@@ -1,6 +1,8 @@
 """Files by URL: what a pattern names, and that a file appears whole or never."""
 
+import asyncio
 import errno
+import gc
 import os
 import signal
 import subprocess
@@ -9,12 +11,17 @@ import time
 import uuid
 from pathlib import Path
 
+import aiohttp
 import fsspec
 import pytest
+import yarl
+from botocore.exceptions import NoCredentialsError
 from fsspec.implementations.memory import MemoryFileSystem
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from pipeline.format import store
 from pipeline.format.errors import HeadraceError, Unavailable
+from tests.pipeline.format import scripted
 
 
 def files_in(folder: Path) -> list[str]:
@@ -161,7 +168,12 @@ def test_ranges_are_read_as_asked(tmp_path):
     assert store.read_bytes(url, 5, 5) == b""
 
 
-@pytest.mark.parametrize("use", [store.read_bytes, store.open_read, store.stat])
+def opened(url: str) -> bytes:
+    with store.open_read(url) as file:
+        return file.read()
+
+
+@pytest.mark.parametrize("use", [store.read_bytes, opened, store.stat])
 def test_a_missing_file_is_named(tmp_path, use):
     with pytest.raises(HeadraceError, match=r"nowhere\.tar: no such file; check") as caught:
         use(str(tmp_path / "nowhere.tar"))
@@ -175,8 +187,9 @@ def test_a_missing_folder_is_named_and_has_no_names(tmp_path):
 
 
 def test_a_folder_in_place_of_a_file_is_an_error_that_names_it(tmp_path):
-    with pytest.raises(Unavailable, match=f"{tmp_path.name}: the store cannot be read"):
+    with pytest.raises(HeadraceError, match=f"{tmp_path.name}: the store cannot be read") as caught:
         store.read_bytes(str(tmp_path))
+    assert not isinstance(caught.value, Unavailable), "trying again would not help"
 
 
 def test_the_version_of_a_file_changes_with_it(tmp_path):
@@ -205,7 +218,7 @@ def test_a_store_that_is_no_disk_publishes_lists_and_reads(memory):
     store.publish(f"{memory}/b/1", b"1")
     store.publish(f"{memory}/c", b"")
     assert store.read_bytes(f"{memory}/b/2", 3, 5) == b"34"
-    assert store.open_read(f"{memory}/b/1").read() == b"1"
+    assert opened(f"{memory}/b/1") == b"1"
     assert store.stat(f"{memory}/b/2").nbytes == 10
     assert store.exists(f"{memory}/c")
     assert not store.exists(f"{memory}/d")
@@ -258,6 +271,89 @@ def test_an_unreachable_store_is_one_line_that_names_the_url():
         store.read_bytes("unreachable://b/a")
     with pytest.raises(HeadraceError, match=r"unreachable://b/a: not written: Could not connect"):
         store.publish("unreachable://b/a", b"1")
+
+
+def refused(status: int) -> aiohttp.ClientResponseError:
+    url = yarl.URL("https://host/a")
+    info = aiohttp.RequestInfo(url, "GET", CIMultiDictProxy(CIMultiDict()), url)
+    return aiohttp.ClientResponseError(info, (), status=status)
+
+
+@pytest.mark.parametrize("error", [NoCredentialsError(), refused(401), refused(403)])
+def test_missing_credentials_are_told_as_what_they_are(error):
+    with (
+        pytest.raises(HeadraceError, match="/a: reading is not allowed; check the cred") as caught,
+        store.reading("https://host/a"),
+    ):
+        raise error
+    assert not isinstance(caught.value, Unavailable), "trying again would not help"
+
+
+def test_a_web_server_that_is_overloaded_is_worth_another_try():
+    with pytest.raises(Unavailable), store.reading("https://host/a"):
+        raise refused(503)
+
+
+def test_a_store_that_does_not_answer_in_time_is_unavailable():
+    fake = scripted.empty()
+    fake.files["a"] = b"1"
+    fake.script = [60.0]
+    with pytest.raises(Unavailable, match="scripted://a: the store cannot be read: no answer in"):
+        store.read_bytes("scripted://a", timeout=0.05)
+    assert store.read_bytes("scripted://a", timeout=0.05) == b"1"
+    assert store.stat("scripted://a", timeout=0.05).nbytes == 1
+
+
+def test_only_disks_are_local(tmp_path):
+    assert store.is_local(str(tmp_path))
+    assert store.is_local(f"file://{tmp_path}/a.tar")
+    assert not store.is_local("memory:///a")
+    assert not store.is_local("https://host/a.tar")
+
+
+def test_a_store_that_fails_while_a_file_is_read_is_one_line_too(memory):
+    store.publish(f"{memory}/a", b"1")
+    with (
+        pytest.raises(HeadraceError, match=r"/a: the store cannot be read: endpoint is away"),
+        store.open_read(f"{memory}/a"),
+    ):
+        raise ClientError("endpoint is away")
+
+
+def unawaited(error: Exception, message: str | None = None) -> None:
+    """Ends a task in the thread of fsspec's stores with an error that nobody asks for."""
+
+    async def fail() -> None:
+        raise error
+
+    async def begin() -> None:
+        loop = asyncio.get_running_loop()
+        if message:
+            loop.call_exception_handler({"message": message, "exception": error})
+        else:
+            await asyncio.wait([loop.create_task(fail())])  # asks for no result
+
+    async def collect() -> None:
+        gc.collect()
+
+    fsspec.asyn.sync(fsspec.asyn.get_loop(), begin)
+    fsspec.asyn.sync(fsspec.asyn.get_loop(), collect)
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/key", "http://127.0.0.1:9/key"])
+def test_what_a_store_raises_beside_the_error_that_is_told_is_passed_over(url, caplog):
+    store.filesystem(url)
+    unawaited(aiohttp.ClientConnectionResetError("Cannot write to closing transport"))
+    unawaited(ConnectionResetError("Connection lost"))
+    unawaited(ClientError("Could not connect to the endpoint URL"))
+    assert not caplog.records
+    unawaited(ValueError("of ours"))
+    unawaited(aiohttp.ClientError("of a callback"), "Exception in callback")
+    told = [(record.name, record.message.splitlines()[0]) for record in caplog.records]
+    assert told == [
+        ("asyncio", "Task exception was never retrieved"),
+        ("asyncio", "Exception in callback"),
+    ]
 
 
 # Publishing

@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 import webdataset
 
-from pipeline.format.tars import BLOCK, Damage, Sample, key_in_header, scan, split_name
+from pipeline.format.tars import (
+    BLOCK,
+    Damage,
+    Sample,
+    key_at,
+    key_in_header,
+    printable,
+    scan,
+    short_key,
+    split_name,
+)
 from tests.pipeline.making import END, member, tar_of, with_checksum
 
 A = {"a.jpg": b"\xff" * 700, "a.txt": b"one", "a.json": b"{}"}
@@ -204,6 +214,45 @@ def test_an_empty_member_is_a_member():
 def test_an_archive_that_holds_nothing_is_whole():
     assert scanned(END) == ([], None)
     assert scanned(bytes(10240)) == ([], None)
+
+
+# Names, and where a member begins
+
+
+@pytest.mark.parametrize("tar_format", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_a_sample_begins_at_the_extended_header_of_its_first_member(tar_format):
+    long = "x" * 300
+    first, second = member(f"{long}.jpg", b"1", tar_format), member("b.jpg", b"2", tar_format)
+    samples, _ = scanned(GOOD + first + second + END)
+    _, a, b = samples
+    assert a.start == a.members["jpg"].header == len(GOOD)
+    assert a.members["jpg"].offset == len(GOOD) + len(first) - BLOCK > len(GOOD) + 2 * BLOCK
+    assert b.start == len(GOOD) + len(first)
+
+
+@pytest.mark.parametrize("tar_format", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+@pytest.mark.parametrize("key", ["a", "x" * 300, "ключ" * 40, "x" * 100, "\udcff"])
+def test_a_key_is_found_by_where_its_members_data_begin(tar_format, key):
+    one = member(f"{key}.txt", b"one", tar_format)
+    data = one + member(f"{key}.jpg", b"x" * 700, tar_format)
+    offset = len(data) - 1024
+    assert key_at(data, offset) == key_at(data[:-300], offset) == printable(key)
+    assert key_at(data, len(one) - BLOCK) == printable(key)
+    for wrong in (0, BLOCK // 2, offset + 1, len(data)):
+        with pytest.raises(ValueError, match=f"begin at byte {wrong}"):
+            key_at(data, wrong)
+
+
+def test_a_short_key_is_that_of_the_first_field_of_a_header():
+    assert short_key(member("d/ключ.seg.png")[:BLOCK]) == "d/ключ"
+    assert short_key(member("\udcff.png")[:BLOCK]) == r"\xff"
+    assert short_key(b"x" * 100 + b".jpg") == "x" * 100
+    assert short_key(b"") == ""
+
+
+def test_a_printable_key_is_text_that_a_table_holds():
+    assert printable("ключ/a b") == "ключ/a b"
+    assert printable("a\udcff\udc80") == r"a\xff\x80"
 
 
 # Damage

@@ -28,6 +28,7 @@ from pipeline.report.reasons import SETTINGS, WORDS, setting
 from pipeline.report.tables import by_domain, by_source
 from tests.pipeline.report.curated import DECIDE, RULES, curate, photo, write_tar
 
+BAD = {"other": {"not_in_tar": 1}, "web": {"not_an_image": 2}}
 RANGES = {"sharpness": Range(min=1000.0), "caption_words": Range(max=12)}
 CUT = DECIDE.model_copy(
     update={
@@ -53,8 +54,8 @@ def write_run(folder: Path, snapshot: Snapshot) -> Path:
     store.publish(str(folder / "config.json"), config.encode())
     lines = [
         {"step": 0, "validation": {"causal": 2.0, "prefix": 2.1}},
-        {"step": 10, "loss": 0.9, "drawn": {"other": 10, "web": 30}, "replaced": 0, "digest": "a"},
-        {"step": 20, "loss": 0.7, "drawn": {"other": 20, "web": 60}, "replaced": 1, "digest": "b7"},
+        {"step": 10, "loss": 0.9, "drawn": {"other": 10, "web": 30}, "bad": {}, "digest": "a"},
+        {"step": 20, "loss": 0.7, "drawn": {"other": 20, "web": 60}, "bad": BAD, "digest": "b7"},
         {"step": 20, "validation": {"causal": 0.6, "prefix": 0.5}},
     ]
     text = "".join(json.dumps(line) + "\n" for line in lines) + '{"step": 30, "lo'
@@ -354,7 +355,7 @@ def test_a_run_is_shown_with_what_it_drew_its_losses_and_its_pictures(html):
     assert "other 25.0% 25.0% 20" in text
     assert "after 20 steps" in text
     assert section.count('src="data:image/png') == 2  # the first and the last
-    assert "80, of which 1 stood in for a damaged one" in text
+    assert "80, of which 3 stood in for a damaged one" in text
     assert "b7" in text
     assert "2.00 → 0.60" in Elements(html).text
 

@@ -57,11 +57,13 @@ def test_a_long_key_is_written_as_webdataset_writes_it():
 
 
 @pytest.mark.parametrize("key", ["k" * 96, "k" * 97, "a/" * 60 + "k", "é", "k" * 10])
-def test_names_around_the_room_of_a_header_are_webdatasets(key):
+def test_names_around_the_room_of_a_header_are_webdatasets(tmp_path, key):
     ours, theirs = io.BytesIO(), io.BytesIO()
     tar = Tar(ours)
     tar.add(key, {"jpg": b"x" * 700, "txt": b""})
-    tar.close()
+    index = tar.close()
+    (tmp_path / "0.tar").write_bytes(ours.getvalue())
+    assert index.equals(index_tar(str(tmp_path / "0.tar")))
     with webdataset.TarWriter(theirs, user="", group="", mtime=0, encoder=False) as writer:
         writer.write({"__key__": key, "jpg": b"x" * 700, "txt": b""})
     assert ours.getvalue() == theirs.getvalue()

@@ -2,8 +2,10 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.format.errors import HeadraceError
+from pipeline.format import store
+from pipeline.format.errors import HeadraceError, Unavailable
 from pipeline.format.mixture import Mixture, Source, mixture_bytes
+from pipeline.format.patience import Patience
 from trainer.stream.opening import UNNAMED, open_all
 
 
@@ -24,13 +26,23 @@ def test_a_mixture_its_url_and_named_ratios_open_the_same_sources(mixture, web, 
     assert facts(open_all({"web": (web.url, 0.8), "trusted": (trusted.url, 0.2)})) == expected
 
 
-@pytest.mark.parametrize(
-    "named", ["/pool/{000..099}.tar", "/pool/*", "/pool/000.tar", ["/pool/000.tar"]]
-)
-def test_plain_tars_are_told_from_snapshots_and_not_read_yet(named):
-    for one in (named, {"web": (named, 1)}):
-        with pytest.raises(HeadraceError, match="tars without a manifest cannot be streamed yet"):
-            open_all(one)
+def test_tars_a_list_and_patterns_of_them_open_as_one_source(web, tmp_path):
+    folder = f"{web.dataset}/{web.shards[0].path}".removesuffix("/00000000.tar")
+    tars = [f"{folder}/0000000{n}.tar" for n in range(3)]
+    opened = [
+        open_all(named, str(tmp_path))
+        for named in (tars, f"{folder}/{{00000000..00000002}}.tar", f"{folder}/*.tar")
+    ]
+    for ((name, weight, shards),) in opened:
+        assert (name, weight, shards.samples.tolist()) == (UNNAMED, 1, [9, 8, 6])
+    assert len({shards.id for ((_, _, shards),) in opened}) == 1
+
+
+def test_tars_and_snapshots_are_mixed_by_name(web, trusted, tmp_path):
+    tar = f"{trusted.dataset}/{trusted.shards[0].path}"
+    one, other = open_all({"web": (web.url, 3), "few": (tar, 1)}, str(tmp_path))
+    assert (one.name, one.weight, one.shards.id) == ("web", 3, web.id)
+    assert (other.name, other.weight, other.shards.samples.tolist()) == ("few", 1, [4])
 
 
 def test_a_source_that_is_not_there_is_refused_and_named(tmp_path):
@@ -38,6 +50,24 @@ def test_a_source_that_is_not_there_is_refused_and_named(tmp_path):
     for named in (Mixture((Source("web", nowhere, 1, 5),)), nowhere):
         with pytest.raises(HeadraceError, match=r"snapshots/0/manifest\.json: no such file"):
             open_all(named)
+
+
+def test_a_manifest_that_cannot_be_had_at_once_is_asked_for_again(web, mixture, tmp_path):
+    published = tmp_path / "mixture.json"
+    published.write_bytes(mixture_bytes(mixture))
+    brief = Patience(first_pause=0.01)
+    for url in (web.url, str(published)):
+        with pytest.MonkeyPatch.context() as patch:
+            whole, failures = store.read_bytes, [Unavailable("busy"), Unavailable("busy")]
+
+            def busy(*rest, whole=whole, failures=failures):
+                if failures:
+                    raise failures.pop()
+                return whole(*rest)
+
+            patch.setattr(store, "read_bytes", busy)
+            assert open_all(url, patience=brief)[0].shards.id == web.id
+            assert not failures
 
 
 def test_an_empty_source_is_refused_and_named(tmp_path, make_snapshot, pictures):

@@ -1,3 +1,4 @@
+import random
 import time
 
 import numpy as np
@@ -163,6 +164,43 @@ def test_two_billion_samples_at_step_a_billion_are_placed_at_once():
         found = tuple(int(column[at]) for column in places)
         assert found == literal_place(samples, lanes, block, 0, "dfn-2b", at, m)
     assert len(set(places.sample.tolist())) == lanes
+
+
+def random_orders(count):
+    """Sources of every size up to 2^40, from a seed."""
+    draw = random.Random(2401_08541)
+    for seed in range(count):
+        lanes = draw.choice([1, 2, 56, 1000, 4096, draw.randint(1, 4096)])
+        samples = max(1, int(2 ** draw.uniform(0, 40)))
+        yield SourceOrder("web", samples, lanes, draw.choice([1, 7, 256]), seed), draw
+
+
+def test_no_sample_repeats_in_any_stretch_of_an_epoch_of_any_source():
+    for order, draw in random_orders(150):
+        length = min(order.samples, 20_000)
+        first = draw.randrange(3) * order.samples + draw.randrange(order.samples - length + 1)
+        number = np.arange(first, first + length)
+        places = order.places(number % order.lanes, number // order.lanes)
+        assert len(np.unique(places.epoch)) == 1
+        assert len(np.unique(places.sample)) == length, order
+        assert places.sample.min() >= 0
+        assert places.sample.max() < order.samples
+
+
+def test_any_block_of_any_source_is_read_whole_by_one_lane_and_by_no_other():
+    for order, draw in random_orders(150):
+        lane, m = draw.randrange(order.lanes), draw.randrange(2**40 // order.lanes)
+        here = order.places(np.array([lane]), np.array([m]))
+        length, left = int(here.block_length[0]), int(here.left[0])
+        numbers = np.arange(m + left - length + 1, m + left + 1)
+        places = order.places(np.full(length, lane), numbers)
+        inside = (places.sample - here.block_start[0]) % order.samples
+        assert sorted(inside.tolist()) == list(range(length)), order
+        assert (places.epoch == here.epoch[0]).all()
+        assert (places.block_start == here.block_start[0]).all()
+        beside = order.places(np.arange(order.lanes), np.full(order.lanes, m))
+        same = (beside.epoch == here.epoch[0]) & (beside.block_start == here.block_start[0])
+        assert np.flatnonzero(same).tolist() == [lane]
 
 
 def test_a_block_of_a_source_of_two_billion_is_read_whole():

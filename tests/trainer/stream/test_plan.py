@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from trainer.stream.plan import PlannedSource, StreamPlan, lanes_of_rank, prefix_lengths
+from trainer.stream.plan import PlannedSource, StreamPlan, lanes_of_rank, part, prefix_lengths
 
 SOURCES = [PlannedSource("web", 101, 4, 2), PlannedSource("in1k", 13, 1, 3)]
 BATCH, LANES = 24, 8
@@ -12,7 +12,7 @@ def plan(sources=SOURCES, seed=0):
 
 
 def columns(slots):
-    return np.stack([slots.lane, slots.slot, slots.source, *slots.places, slots.step])
+    return np.stack([slots.lane, slots.slot, slots.source, *slots.places, slots.step, slots.number])
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 4, 5, 7, 8])
@@ -45,6 +45,33 @@ def test_any_step_is_computed_alone():
         np.testing.assert_array_equal(found, steps[step][:, steps[step][0] == 5])
 
 
+def test_64_then_56_then_24_ranks_read_the_batches_of_one():
+    sources = [PlannedSource("web", 2_000_000_011, 4, 256), PlannedSource("in1k", 1_281_167, 1, 16)]
+    whole, step = StreamPlan(sources, 7, 4096, 64), 10**6
+    for ranks in (64, 56, 24):
+        for at in range(step, step + 3):
+            parts = [
+                columns(StreamPlan(sources, 7, 4096, 64).slots(at, lanes_of_rank(rank, ranks, 64)))
+                for rank in range(ranks)
+            ]
+            expected = columns(whole.slots(at, np.arange(64)))
+            np.testing.assert_array_equal(np.concatenate(parts, axis=1), expected)
+        step += 3
+
+
+def test_a_part_of_some_slots_is_these_rows():
+    slots = plan().slots(4, np.arange(LANES), 3)
+    np.testing.assert_array_equal(columns(part(slots, slice(5, 30))), columns(slots)[:, 5:30])
+
+
+def test_a_slots_number_is_how_many_of_its_source_its_lane_took_before():
+    slots = plan().slots(0, np.arange(LANES), 40)
+    for lane in range(LANES):
+        for source in (0, 1):
+            mine = (slots.lane == lane) & (slots.source == source)
+            assert slots.number[mine].tolist() == list(range(mine.sum()))
+
+
 def test_slots_are_ordered_by_lane_and_then_by_slot():
     slots = plan().slots(9, np.array([2, 3, 6]))
     assert slots.lane.tolist() == [2, 2, 2, 3, 3, 3, 6, 6, 6]
@@ -74,7 +101,8 @@ def test_a_lanes_draws_of_a_source_are_numbers_0_1_2_and_on_of_its_order():
             mine = drawn[3:, (drawn[0] == lane) & (drawn[2] == source)]
             number = np.arange(mine.shape[1])
             expected = order.places(np.full_like(number, lane), number)
-            np.testing.assert_array_equal(mine[:-1], np.stack(expected))
+            np.testing.assert_array_equal(mine[:-2], np.stack(expected))
+            assert mine[-1].tolist() == number.tolist()
 
 
 def test_each_source_counts_its_own_epochs():

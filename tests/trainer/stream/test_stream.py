@@ -1,5 +1,8 @@
+import gc
 import itertools
 import json
+import threading
+import time
 from collections import Counter
 from dataclasses import replace
 
@@ -51,9 +54,14 @@ def deliver_on(mixture, ranks, **options):
     return batches, digest.total([one for _, one in shares])
 
 
+TIMES = {"fetched", "decoded"}
+
+
 def assert_same(found, expected):
     for one, other in zip(found, expected, strict=True):
         for name, value in vars(other).items():
+            if name in TIMES:
+                continue
             mine = getattr(one, name)
             same = torch.equal(mine, value) if isinstance(value, torch.Tensor) else mine == value
             assert same, f"step {other.step}: {name}"
@@ -377,11 +385,113 @@ def test_a_field_out_of_range_is_refused_by_its_name(field, value, complaint):
         StreamConfig(batch=12, lanes=6, image_size=8, **{field: value})
 
 
-def test_peak_bytes_is_over_what_the_open_blocks_hold(mixture):
+def test_what_is_said_beforehand_is_by_kind_and_falls_with_the_lanes_of_a_rank(mixture):
     with Stream(mixture, CONFIG) as whole, Stream(mixture, CONFIG, 0, 3) as third:
+        said, less = whole.describe()["peak_bytes"], third.describe()["peak_bytes"]
         mean = sum(s.sample_bytes for s in whole._sources)
-        assert 0 <= whole.peak_bytes() - 2 * 6 * 2 * mean <= 1
-        assert abs(whole.peak_bytes() - 3 * third.peak_bytes()) <= 3
+        assert 0 <= said["blocks"] - 2 * 6 * 2 * mean <= 1
+        assert said["images"] == 6 * 12 * 8 * 8 * 3
+        for kind in ("blocks", "records", "images"):
+            assert abs(said[kind] - 3 * less[kind]) <= 3
+        assert whole.peak_bytes() == sum(said.values())
+
+
+def test_what_is_said_of_the_sources_follows_the_step(mixture):
+    with Stream(mixture, CONFIG) as stream:
+        stream.load_state_dict(stream.state_dict() | {"step": 23})
+        said = json.loads(json.dumps(stream.describe()))["sources"]
+    web, trusted = (
+        {"samples": 23, "share": 0.8, "block": 2},
+        {"samples": 7, "share": 0.2, "block": 2},
+    )
+    assert said["web"] == web | {"epochs": pytest.approx(12 * 0.8)}
+    assert said["trusted"] == trusted | {"epochs": pytest.approx(23 * 12 * 0.2 / 7)}
+
+
+def threads():
+    return [one.name for one in threading.enumerate() if one.name.startswith("stream-")]
+
+
+def leave(stream):
+    for _ in stream:
+        assert threads()
+        break
+
+
+def fail(stream):
+    with pytest.raises(ZeroDivisionError):
+        for batch in stream:
+            batch.step / 0
+
+
+def drop(stream):
+    batches = iter(stream)
+    next(batches)
+    del batches
+
+
+def forget_in_a_cycle(stream):
+    cycle = {"batches": iter(stream)}
+    cycle["itself"] = cycle
+    next(cycle["batches"])
+    del cycle
+    gc.collect()
+
+
+@pytest.mark.parametrize("way", [leave, fail, drop, forget_in_a_cycle])
+def test_however_a_plain_iteration_ends_its_threads_end_with_it(mixture, way):
+    way(Stream(mixture, CONFIG))
+    assert threads() == []
+
+
+def test_a_store_that_fails_leaves_no_thread(own_mixture):
+    mixture, folder, snapshot = own_mixture
+    (folder / snapshot.shards[2].path).unlink()
+    stream = Stream(mixture, CONFIG)
+    with pytest.raises(HeadraceError):
+        list(itertools.islice(stream, STEPS))
+    assert threads() == []
+
+
+def test_a_new_iteration_ends_the_one_before_and_goes_on(mixture, undisturbed):
+    stream = Stream(mixture, CONFIG)
+    first = iter(stream)
+    got = [next(first), next(first)]
+    second = iter(stream)
+    got.append(next(second))
+    assert list(first) == []
+    stream.close()
+    assert list(second) == []
+    assert threads() == []
+    assert_same(got, undisturbed[0][:3])
+
+
+def test_images_lie_in_memory_as_they_were_decoded(undisturbed):
+    for batch in undisturbed[0]:
+        assert batch.images.is_contiguous(memory_format=torch.channels_last)
+        assert torch.equal(batch.images.contiguous(), batch.images)
+
+
+def test_a_batch_that_is_kept_is_never_written_over(mixture):
+    """The memory of one that is not is filled again."""
+    with Stream(mixture, CONFIG) as stream:
+        batches = iter(stream)
+        kept = next(batches)
+        images, one = kept.images.clone(), kept.images[3]
+        for _ in range(20):
+            next(batches)
+        assert torch.equal(kept.images, images)
+        del kept
+        for _ in range(20):
+            next(batches)
+        assert torch.equal(one, images[3]), "a view of a batch keeps it"
+
+
+def test_a_batch_tells_when_its_bytes_and_its_pixels_were_there(mixture):
+    with Stream(mixture, CONFIG) as stream:
+        began = time.monotonic()
+        for batch in itertools.islice(stream, 5):
+            assert began < batch.fetched < batch.decoded < time.monotonic()
 
 
 def test_the_digest_counts_from_the_load(mixture):

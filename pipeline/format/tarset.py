@@ -1,0 +1,199 @@
+"""Anyone's plain tars as the shards of a source: each is scanned once, and its index kept apart.
+
+An index lies in a cache folder, never in the dataset, and is named by the full URL, size and
+version of its tar: a tar that was rewritten is scanned anew, and two of one name never meet.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import logging
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from fsspec.implementations.local import LocalFileSystem
+
+from pipeline.format import store
+from pipeline.format.errors import HeadraceError
+from pipeline.format.patience import Patience, patiently
+from pipeline.format.shards import ShardSet, fingerprint, kept_index
+from pipeline.format.snapshot import index_tar, parquet_bytes
+from pipeline.format.store import Stat
+
+log = logging.getLogger(__name__)
+
+LISTED = 16
+"""So many tars in one folder are looked up by listing it, fewer one by one: folders are large."""
+
+READS = 16
+"""Indexes whose counts are read at once."""
+
+Run = Callable[[Callable[[Stat], bool], Sequence[Stat]], Iterable[bool]]
+"""What does the work of many tars: `map`, or one that spreads it over machines."""
+
+
+def default_folder() -> str:
+    """Where indexes are kept if nobody says: `$HEADRACE_CACHE`, else `~/.cache/headrace`."""
+    return os.environ.get("HEADRACE_CACHE") or os.path.expanduser("~/.cache/headrace")
+
+
+def tar_set(
+    tars: str | Sequence[str],
+    folder: str | None = None,
+    run: Run = map,
+    patience: Patience | None = None,
+) -> ShardSet:
+    """The tars that a URL, or a list of them, names: with `{00..99}` ranges and `*`, in order.
+
+    Tars without an index in `folder` are scanned, as whole files; processes that do so at once
+    share the work. Raises HeadraceError if a tar is missing, damaged or named twice.
+    """
+    patience = patience or Patience()
+    named = [tars] if isinstance(tars, str) else list(tars)
+    found = stats([url for pattern in named for url in store.expand(pattern)], patience)
+    indexes = store.join(store.absolute(folder or default_folder()), "indexes")
+    _index_all(found, indexes, run, patience)
+    with ThreadPoolExecutor(READS) as reads:
+        samples = list(reads.map(partial(_samples, indexes=indexes), found))
+    urls = [tar.url for tar in found]
+    folders = {url.rpartition("/")[0] + "/" for url in urls}
+    root = folders.pop() if len(folders) == 1 else ""
+    return ShardSet(
+        id=set_id([_fingerprint(tar) for tar in found], samples),
+        label=store.redact(named[0]) + (f" and {len(named) - 1} more" if named[1:] else ""),
+        root=root,
+        paths=tuple(url.removeprefix(root) for url in urls),
+        samples=np.array(samples, np.int64),
+        nbytes=np.array([tar.nbytes for tar in found], np.int64),
+        versions=tuple(tar.etag for tar in found),
+        indexes=indexes,
+    )
+
+
+def set_id(fingerprints: Sequence[str], samples: Sequence[int]) -> str:
+    """The id of tars in this order: 32 hex digits of all that is known of them."""
+    rows = (f"{name} {count}\n" for name, count in zip(fingerprints, samples, strict=True))
+    return hashlib.sha256("".join(rows).encode()).hexdigest()[:32]
+
+
+def stats(urls: Sequence[str], patience: Patience) -> list[Stat]:
+    """Size and version of each file. Raises HeadraceError if one is missing or named twice."""
+    if not urls:
+        raise HeadraceError("no tars are named; give at least one URL or pattern")
+    if repeated := [url for url, count in Counter(urls).items() if count > 1]:
+        raise HeadraceError(f"{store.redact(repeated[0])}: named twice; name each tar once")
+    folders = Counter(url.rpartition("/")[0] for url in urls)
+    known: dict[str, Stat] = {}
+    for folder, count in folders.items():
+        known |= _listed(folder) if count >= LISTED else {}
+    return [known.get(url) or _stat(url, patience) for url in urls]
+
+
+def _stat(url: str, patience: Patience) -> Stat:
+    return patiently(partial(store.stat, url), url, patience)
+
+
+def _listed(folder: str) -> dict[str, Stat]:
+    """The files in a folder by URL; none where the store cannot list it, or tells no sizes."""
+    fs, path = store.filesystem(folder)
+    with contextlib.suppress(HeadraceError, NotImplementedError), store.reading(folder):
+        names = {
+            store.join(folder, one["name"].rpartition("/")[2]): one for one in fs.ls(path, True)
+        }
+        return {url: store.stat_of(url, one) for url, one in names.items() if one.get("size")}
+    return {}
+
+
+def index_one(tar: Stat, indexes: str, patience: Patience, wait: bool = True) -> bool:
+    """Scans a tar into the folder `indexes`, if nobody did; what appears there is whole.
+
+    False if another process is at it, unless it is to `wait` for that. Raises HeadraceError,
+    with the place of the damage, if the tar is damaged.
+    """
+    url = _index_url(tar, indexes)
+    with _locked(url, wait) as mine:
+        if mine and not store.exists(url):
+            table = patiently(partial(index_tar, tar.url), tar.url, patience)
+            if _stat(tar.url, patience) != tar:
+                raise HeadraceError(
+                    f"{store.redact(tar.url)}: changed while it was scanned; run again once it "
+                    "is written"
+                )
+            store.publish(url, parquet_bytes(table))
+    return mine
+
+
+def _index_all(tars: Sequence[Stat], indexes: str, run: Run, patience: Patience) -> None:
+    """First what no other process is at, so that they share the work, then what they left."""
+    have = store.names(indexes)
+    todo = [tar for tar in tars if _index_url(tar, indexes).rpartition("/")[2] not in have]
+    if todo:
+        _make_folder(indexes)
+        store.sweep(indexes)
+        nbytes = sum(tar.nbytes for tar in todo)
+        log.info("scanning %d tars of %.1f GB for their indexes, once", len(todo), nbytes / 1e9)
+    for wait in (False, True):
+        one = partial(index_one, indexes=indexes, patience=patience, wait=wait)
+        made = run(one, todo) if todo else []
+        todo = [tar for tar, done in zip(todo, made, strict=True) if not done]
+
+
+def _samples(tar: Stat, indexes: str) -> int:
+    url = _index_url(tar, indexes)
+    with store.open_read(url) as file:
+        try:
+            return int(pq.read_metadata(file).num_rows)
+        except (pa.ArrowException, OSError) as error:
+            raise HeadraceError(
+                f"{url}: not a readable index: {error}; remove it, and run again"
+            ) from error
+
+
+def _fingerprint(tar: Stat) -> str:
+    return fingerprint(tar.url, tar.nbytes, tar.etag)
+
+
+def _index_url(tar: Stat, indexes: str) -> str:
+    return kept_index(indexes, _fingerprint(tar))
+
+
+@contextlib.contextmanager
+def _locked(url: str, wait: bool) -> Iterator[bool]:
+    """Whether this process holds the right to write an index, in a local folder.
+
+    Stores have no locks: there, processes may do one work twice, with the same bytes.
+    """
+    fs, path = store.filesystem(url)
+    if not isinstance(fs, LocalFileSystem):
+        yield True
+        return
+    lock = Path(path).with_name(f".{Path(path).name}.lock")
+    with contextlib.ExitStack() as held:
+        try:
+            file = held.enter_context(lock.open("wb"))
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+        lock.unlink(missing_ok=True)  # who waited for it finds the index
+
+
+def _make_folder(url: str) -> None:
+    """A local one: the stores that have folders at all make them as they are written to."""
+    fs, path = store.filesystem(url)
+    try:
+        if isinstance(fs, LocalFileSystem):
+            fs.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise HeadraceError(
+            f"{url}: the cache cannot be written: {error.strerror or error}; name another folder "
+            "in HEADRACE_CACHE"
+        ) from error

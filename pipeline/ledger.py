@@ -125,7 +125,7 @@ def _read(url: str, columns: Collection[str]) -> pa.Table:
 def _opened(url: str) -> Iterator[IO[bytes]]:
     if not store.exists(url):
         raise HeadraceError(f"{url}: this part is not measured yet; run `headrace measure`")
-    with store.reading(url), store.open_read(url) as file:
+    with store.open_read(url) as file:
         try:
             yield file
         except (pa.ArrowException, OSError) as error:

@@ -26,14 +26,14 @@ def read(url: str, column: str) -> Iterator[list[str]]:
 
 
 def _of_text(url: str) -> Iterator[list[str]]:
-    with store.open_read(url) as file, store.reading(url):
+    with store.open_read(url) as file:
         while lines := list(itertools.islice(file, AT_ONCE)):
             texts = (line.decode(errors="replace") for line in lines)
             yield [text for text in texts if not text.lstrip("\ufeff \t").startswith("#")]
 
 
 def _of_parquet(url: str, column: str) -> Iterator[list[str]]:
-    with store.open_read(url) as file, store.reading(url):
+    with store.open_read(url) as file:
         try:
             table = pq.ParquetFile(file)
             _check(url, column, table.schema_arrow)

@@ -14,7 +14,7 @@ def digests(urls: Iterable[str]) -> dict[str, str]:
 
 
 def _digest(url: str) -> str:
-    with store.open_read(url) as file, store.reading(url):
+    with store.open_read(url) as file:
         digest = hashlib.sha256()
         while block := file.read(AT_ONCE):
             digest.update(block)

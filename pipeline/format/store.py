@@ -4,6 +4,7 @@ Every file headrace writes goes through `publishing`: it appears complete under 
 at all. Paths are fsspec URLs everywhere; a plain path is a local file.
 """
 
+import asyncio
 import contextlib
 import errno
 import fcntl
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import fsspec
+from fsspec.asyn import get_loop
 
 from pipeline.format.errors import HeadraceError
 
@@ -70,9 +72,25 @@ def filesystem(url: str) -> tuple[Any, str]:
     """The fsspec file system of a URL, and the path in it."""
     try:
         # Other processes write here: a listing kept from before would hide what they published.
-        return fsspec.core.url_to_fs(absolute(url), use_listings_cache=False)
+        fs, path = fsspec.core.url_to_fs(absolute(url), use_listings_cache=False)
     except (ImportError, ValueError) as error:
         raise HeadraceError(f"{redact(url)}: no such kind of store: {error}") from error
+    if getattr(fs, "async_impl", False):
+        get_loop().set_exception_handler(_pass_over)  # the one that all such stores work in
+    return fs, path
+
+
+def _pass_over(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Keeps from the console what a store's client raised in a task that nobody waited for.
+
+    A store that hangs up ends several at once; one of them reaches `reading` or `publishing`.
+    """
+    error = context.get("exception")
+    theirs = isinstance(error, Exception) and (
+        isinstance(error, ConnectionError) or _is_of_a_store(error)
+    )
+    if not (theirs and context["message"].endswith("exception was never retrieved")):
+        loop.default_exception_handler(context)
 
 
 def expand(pattern: str) -> list[str]:
@@ -177,11 +195,12 @@ def exists(url: str) -> bool:
         return bool(fs.exists(path))
 
 
-def open_read(url: str) -> IO[bytes]:
-    """A seekable file opened for reading."""
+@contextlib.contextmanager
+def open_read(url: str) -> Iterator[IO[bytes]]:
+    """A seekable file, opened for reading in the block."""
     fs, path = filesystem(url)
-    with reading(url):
-        return fs.open(path, "rb")
+    with reading(url), fs.open(path, "rb") as file:
+        yield file
 
 
 def read_bytes(url: str, start: int | None = None, stop: int | None = None) -> bytes:

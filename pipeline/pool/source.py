@@ -74,7 +74,7 @@ def fetching(pool_format: str, source: str) -> Iterator[Fetch]:
     if pool_format != "webdataset":
         yield partial(FORMATS[pool_format].fetch, source)
         return
-    with store.reading(source), store.open_read(source) as file:
+    with store.open_read(source) as file:
 
         def fetch(_: str, offset: int, nbytes: int) -> bytes:
             file.seek(offset)

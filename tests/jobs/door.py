@@ -92,12 +92,16 @@ def client(port: int):
     )
 
 
+def names(door: Door) -> list[str]:
+    """What the bucket holds."""
+    pages = client(door.behind).get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
+    return [one["Key"] for page in pages for one in page.get("Contents", [])]
+
+
 def objects(door: Door) -> dict[str, bytes]:
     """Everything in the bucket."""
     s3 = client(door.behind)
-    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
-    names = [one["Key"] for page in pages for one in page.get("Contents", [])]
-    return {name: s3.get_object(Bucket=BUCKET, Key=name)["Body"].read() for name in names}
+    return {name: s3.get_object(Bucket=BUCKET, Key=name)["Body"].read() for name in names(door)}
 
 
 def _wait_for(port: int) -> None:

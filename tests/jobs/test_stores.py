@@ -54,7 +54,7 @@ def test_a_store_that_begins_to_refuse_ends_the_job_and_is_gone_on_with(
     config.write_text(yaml.safe_dump(curation.fields(url)))
     options = {"env": os.environ | environment}
     process = headrace.start("curate", config, "--workers", "2", **options)
-    wait_for(lambda: any(f"{name}/{moment}" in key for key in door.objects(way)), process)
+    wait_for(lambda: any(f"{name}/{moment}" in key for key in door.names(way)), process)
     way.shut()
     try:
         message = failed(process)

@@ -1,6 +1,8 @@
 """Files by URL: what a pattern names, and that a file appears whole or never."""
 
+import asyncio
 import errno
+import gc
 import os
 import signal
 import subprocess
@@ -9,6 +11,7 @@ import time
 import uuid
 from pathlib import Path
 
+import aiohttp
 import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
@@ -161,7 +164,12 @@ def test_ranges_are_read_as_asked(tmp_path):
     assert store.read_bytes(url, 5, 5) == b""
 
 
-@pytest.mark.parametrize("use", [store.read_bytes, store.open_read, store.stat])
+def opened(url: str) -> bytes:
+    with store.open_read(url) as file:
+        return file.read()
+
+
+@pytest.mark.parametrize("use", [store.read_bytes, opened, store.stat])
 def test_a_missing_file_is_named(tmp_path, use):
     with pytest.raises(HeadraceError, match=r"nowhere\.tar: no such file; check the path"):
         use(str(tmp_path / "nowhere.tar"))
@@ -204,7 +212,7 @@ def test_a_store_that_is_no_disk_publishes_lists_and_reads(memory):
     store.publish(f"{memory}/b/1", b"1")
     store.publish(f"{memory}/c", b"")
     assert store.read_bytes(f"{memory}/b/2", 3, 5) == b"34"
-    assert store.open_read(f"{memory}/b/1").read() == b"1"
+    assert opened(f"{memory}/b/1") == b"1"
     assert store.stat(f"{memory}/b/2").nbytes == 10
     assert store.exists(f"{memory}/c")
     assert not store.exists(f"{memory}/d")
@@ -257,6 +265,51 @@ def test_an_unreachable_store_is_one_line_that_names_the_url():
         store.read_bytes("unreachable://b/a")
     with pytest.raises(HeadraceError, match=r"unreachable://b/a: not written: Could not connect"):
         store.publish("unreachable://b/a", b"1")
+
+
+def test_a_store_that_fails_while_a_file_is_read_is_one_line_too(memory):
+    store.publish(f"{memory}/a", b"1")
+    with (
+        pytest.raises(HeadraceError, match=r"/a: the store cannot be read: endpoint is away"),
+        store.open_read(f"{memory}/a"),
+    ):
+        raise ClientError("endpoint is away")
+
+
+def unawaited(error: Exception, message: str | None = None) -> None:
+    """Ends a task in the thread of fsspec's stores with an error that nobody asks for."""
+
+    async def fail() -> None:
+        raise error
+
+    async def begin() -> None:
+        loop = asyncio.get_running_loop()
+        if message:
+            loop.call_exception_handler({"message": message, "exception": error})
+        else:
+            await asyncio.wait([loop.create_task(fail())])  # asks for no result
+
+    async def collect() -> None:
+        gc.collect()
+
+    fsspec.asyn.sync(fsspec.asyn.get_loop(), begin)
+    fsspec.asyn.sync(fsspec.asyn.get_loop(), collect)
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/key", "http://127.0.0.1:9/key"])
+def test_what_a_store_raises_beside_the_error_that_is_told_is_passed_over(url, caplog):
+    store.filesystem(url)
+    unawaited(aiohttp.ClientConnectionResetError("Cannot write to closing transport"))
+    unawaited(ConnectionResetError("Connection lost"))
+    unawaited(ClientError("Could not connect to the endpoint URL"))
+    assert not caplog.records
+    unawaited(ValueError("of ours"))
+    unawaited(aiohttp.ClientError("of a callback"), "Exception in callback")
+    told = [(record.name, record.message.splitlines()[0]) for record in caplog.records]
+    assert told == [
+        ("asyncio", "Task exception was never retrieved"),
+        ("asyncio", "Exception in callback"),
+    ]
 
 
 # Publishing

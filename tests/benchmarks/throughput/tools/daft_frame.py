@@ -10,8 +10,8 @@ import os
 from pathlib import Path
 
 import daft
+import same_work
 import webdataset
-import work
 from daft import DataType, col
 from daft.functions import decode_image, image_hash, image_height, image_width
 
@@ -24,7 +24,7 @@ OWN = os.environ.get("DAFT_OWN") == "1"
 @daft.func(return_dtype=OUT, use_process=False)
 def measure(jpg: bytes, anew: bool) -> dict:
     """In Daft's own threads: faster here than in processes, since Pillow lets go of the GIL."""
-    return dict(zip(("side", "phash", "data"), work.measure(jpg, anew), strict=True))
+    return dict(zip(("side", "phash", "data"), same_work.measure(jpg, anew), strict=True))
 
 
 class Tars(daft.io.DataSink):
@@ -71,16 +71,16 @@ def job(pool: Path, out: Path, anew: bool) -> None:
     if OWN:
         frame = frame.with_column("image", decode_image(col("jpg")))
         sides = image_width(col("image")), image_height(col("image"))
-        frame = frame.where((sides[0] >= work.MIN_SIDE) & (sides[1] >= work.MIN_SIDE))
+        frame = frame.where((sides[0] >= same_work.MIN_SIDE) & (sides[1] >= same_work.MIN_SIDE))
         frame = frame.with_column("phash", image_hash(col("image")))
         frame = frame.select("key", "text", "phash", col("jpg").alias("data"))
     else:
         frame = frame.with_column("measured", measure(col("jpg"), anew)).exclude("jpg")
         fields = [col("measured").get(name).alias(name) for name in ("side", "phash", "data")]
-        frame = frame.select("key", "text", *fields).where(col("side") >= work.MIN_SIDE)
+        frame = frame.select("key", "text", *fields).where(col("side") >= same_work.MIN_SIDE)
     frame.write_sink(Tars(out))
 
 
 if __name__ == "__main__":
     daft.set_runner_native()
-    work.timed(job)
+    same_work.timed(job)

@@ -9,8 +9,8 @@ import json
 from functools import partial
 from pathlib import Path
 
+import same_work
 import webdataset
-import work
 
 
 def configure(pool: Path, out: Path) -> Path:
@@ -21,13 +21,18 @@ def configure(pool: Path, out: Path) -> Path:
         "dataset_path": str(pool / "list.jsonl"),
         "export_path": str(out / "kept.jsonl"),
         "work_dir": str(out / "work"),
-        "np": work.WORKERS,
+        "np": same_work.WORKERS,
         "use_cache": False,
         "ds_cache_dir": str(out / "cache"),
         "open_tracer": False,
         "keep_hashes_in_res_ds": True,
         "process": [
-            {"image_shape_filter": {"min_width": work.MIN_SIDE, "min_height": work.MIN_SIDE}},
+            {
+                "image_shape_filter": {
+                    "min_width": same_work.MIN_SIDE,
+                    "min_height": same_work.MIN_SIDE,
+                }
+            },
             {"image_deduplicator": {"method": "phash"}},
         ],
     }
@@ -42,9 +47,9 @@ def job(pool: Path, out: Path, _: bool) -> None:
 
     DefaultExecutor(init_configs(["--config", str(configure(pool, out))])).run(skip_return=True)
     lines = (out / "kept.jsonl").read_text().splitlines()
-    firsts = range(0, len(lines), work.PER_SHARD)
-    shards = [(number, lines[at : at + work.PER_SHARD]) for number, at in enumerate(firsts)]
-    work.in_processes(partial(write, out), shards)
+    firsts = range(0, len(lines), same_work.PER_SHARD)
+    shards = [(number, lines[at : at + same_work.PER_SHARD]) for number, at in enumerate(firsts)]
+    same_work.in_processes(partial(write, out), shards)
 
 
 def write(out: Path, shard: tuple[int, list[str]]) -> None:
@@ -58,4 +63,4 @@ def write(out: Path, shard: tuple[int, list[str]]) -> None:
 
 
 if __name__ == "__main__":
-    work.timed(job)
+    same_work.timed(job)

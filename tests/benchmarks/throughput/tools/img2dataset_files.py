@@ -18,7 +18,7 @@ import tarfile
 import time
 from pathlib import Path
 
-import work
+import same_work
 from img2dataset import download
 
 
@@ -30,12 +30,12 @@ def job(pool: Path, out: Path, anew: bool) -> None:
         caption_col="caption",
         output_folder=str(out),
         output_format="webdataset",
-        number_sample_per_shard=work.PER_SHARD,
-        processes_count=work.WORKERS,
+        number_sample_per_shard=same_work.PER_SHARD,
+        processes_count=same_work.WORKERS,
         thread_count=16,
-        image_size=work.MAX_SIDE,
-        encode_quality=work.QUALITY,
-        min_image_size=work.MIN_SIDE,
+        image_size=same_work.MAX_SIDE,
+        encode_quality=same_work.QUALITY,
+        min_image_size=same_work.MIN_SIDE,
         compute_hash="sha256",
         extract_exif=False,
         disallowed_header_directives=[],
@@ -51,8 +51,8 @@ def worked(out: Path) -> float:
 
 def hashed(warm: Path, out: Path) -> float:
     """Seconds in which two processes hash all tars in `out`, after those of the warm-up pool."""
-    with work.processes() as processes:
-        processes.map(hashes, work.tars(warm), chunksize=1)
+    with same_work.processes() as processes:
+        processes.map(hashes, same_work.tars(warm), chunksize=1)
         begin = time.monotonic()
         found = processes.map(hashes, sorted(map(str, out.glob("*.tar"))), chunksize=1)
         (out / "hashes.json").write_text(json.dumps(found))
@@ -64,12 +64,13 @@ def hashes(path: str) -> dict[str, str]:
     with tarfile.open(path) as tar:
         images = {file.name: tar.extractfile(file) for file in tar if file.name.endswith(".jpg")}
         return {
-            name: work.perceptual_hash(work.decode(image.read())) for name, image in images.items()
+            name: same_work.perceptual_hash(same_work.decode(image.read()))
+            for name, image in images.items()
         }
 
 
 def main() -> None:
-    given = work.arguments()
+    given = same_work.arguments()
     out = given.out / "main"
     shutil.rmtree(given.out, ignore_errors=True)
     with contextlib.redirect_stdout(sys.stderr):
@@ -77,7 +78,7 @@ def main() -> None:
     seconds = worked(out)
     if os.environ.get("THEN_HASH") == "1":
         seconds += hashed(given.pool / "warm", out)
-    work.say(seconds)
+    same_work.say(seconds)
 
 
 if __name__ == "__main__":

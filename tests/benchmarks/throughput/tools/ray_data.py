@@ -7,30 +7,32 @@ from pathlib import Path
 from typing import Any
 
 import ray
-import work
+import same_work
 
 
 def measure(row: dict[str, Any], anew: bool) -> dict[str, Any]:
-    side, phash, data = work.measure(row["jpg"], anew)
+    side, phash, data = same_work.measure(row["jpg"], anew)
     meta = json.loads(row["json"]) | {"phash": phash}
     return row | {"side": side, "jpg": data, "json": json.dumps(meta).encode()}
 
 
 def job(pool: Path, out: Path, anew: bool) -> None:
-    found = work.tars(pool)
+    found = same_work.tars(pool)
     rows = ray.data.read_webdataset(found, decoder=None, override_num_blocks=len(found))
-    kept = rows.map(partial(measure, anew=anew)).filter(lambda row: row["side"] >= work.MIN_SIDE)
+    kept = rows.map(partial(measure, anew=anew)).filter(
+        lambda row: row["side"] >= same_work.MIN_SIDE
+    )
     kept.drop_columns(["side"]).write_webdataset(str(out), encoder=None)
 
 
 if __name__ == "__main__":
     ray.init(
         address="local",  # not whatever runs on this machine
-        num_cpus=work.WORKERS,
+        num_cpus=same_work.WORKERS,
         include_dashboard=False,
         object_store_memory=1_000_000_000,
         logging_level=logging.ERROR,
         log_to_driver=False,
     )
     ray.data.DataContext.get_current().enable_progress_bars = False
-    work.timed(job)
+    same_work.timed(job)

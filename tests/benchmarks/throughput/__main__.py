@@ -20,6 +20,7 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
+from .. import command
 from . import measure, rows, table
 
 
@@ -66,11 +67,11 @@ def run_all(given: argparse.Namespace, todo: list[rows.Row], work: Path) -> dict
                 continue
             log = work / f"{rows.ROWS.index(row):02d}.log"
             out = work / "out"
-            command = rows.command(row, given.peers.absolute(), given.pool.absolute(), out)
+            line = rows.command(row, given.peers.absolute(), given.pool.absolute(), out)
             env = rows.environment(row, given.peers.absolute())
             try:
-                result = measure.run(command, env, out, log, given.limit)
-            except (measure.Failed, ValueError, KeyError, IndexError) as error:
+                result = measure.run(line, env, out, log, given.limit)
+            except (command.Failed, ValueError, KeyError, IndexError) as error:
                 print(f"run {number + 1}  {row.name}: {error}", flush=True)
                 failed.add(row)
                 continue
@@ -87,7 +88,7 @@ def main() -> None:
         return
     cores = [int(core) for core in given.cores.split(",")]
     os.sched_setaffinity(0, cores)
-    measure.adopt_orphans()
+    command.adopt_orphans()
     facts = json.loads((given.pool / "pool.json").read_text())
     work = given.work or Path(tempfile.mkdtemp(prefix="throughput-"))
     work.mkdir(parents=True, exist_ok=True)

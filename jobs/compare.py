@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jobs import decide, measure
 from jobs.config import CurateConfig, load
-from pipeline.format import store
+from pipeline.format import address, writing
 from pipeline.format.snapshot import read_snapshot
 from pipeline.report import comparison
 from pipeline.report.comparison import Comparison
@@ -23,8 +23,8 @@ def run(one: str, other: str, sheet: str | None = None, workers: int | None = No
     with decided(one, workers) as before, decided(other, workers) as after:
         found = comparison.compare(before, after)
         if sheet is not None:
-            url = store.absolute(sheet)
-            store.publish(url, comparison.sheet(found, before, after, (one, other)))
+            url = address.absolute(sheet)
+            writing.publish(url, comparison.sheet(found, before, after, (one, other)))
     return found
 
 

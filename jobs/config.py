@@ -22,7 +22,7 @@ from pipeline.decide.config import DecideConfig
 from pipeline.decide.decide import columns as decide_columns
 from pipeline.decide.decide import number_columns
 from pipeline.decide.layout import WriteConfig
-from pipeline.format import store
+from pipeline.format import address
 from pipeline.format.errors import HeadraceError
 from pipeline.measure.clip import ClipConfig
 from pipeline.measure.image import ImageConfig
@@ -107,7 +107,7 @@ class CurateConfig(Settings):
     @property
     def dataset_url(self) -> str:
         """The dataset's canonical URL."""
-        return store.absolute(self.dataset)
+        return address.absolute(self.dataset)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -176,6 +176,16 @@ class MixConfig(Settings):
 
     materialise: MaterialiseConfig | None = None
     """Where `--materialise` writes the mixture's first samples."""
+
+    @field_validator("mixture")
+    @classmethod
+    def _is_named_as_one(cls, url: str) -> str:
+        if not url.endswith(".json"):
+            raise ValueError(
+                f"{url!r} does not end in .json, by which a training knows a mixture; "
+                f"write {url}.json"
+            )
+        return url
 
     @model_validator(mode="after")
     def _names_differ(self) -> "MixConfig":

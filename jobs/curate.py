@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from jobs import cluster, decide, measure, write
 from jobs.config import CurateConfig
 from jobs.console import console
-from pipeline.format import store
+from pipeline.format import address, writing
 from pipeline.format.snapshot import Snapshot
 from pipeline.pool.sample import Part
 
@@ -47,8 +47,8 @@ def _record(snapshot: Snapshot, started: datetime, seconds: dict[str, float]) ->
         "counts": snapshot.counts,
     }
     name = f"{started:%Y%m%dT%H%M%SZ}-{os.getpid()}.json"
-    url = store.join(snapshot.dataset, "runs", name)
-    store.publish(url, json.dumps(record, indent=1).encode() + b"\n")
+    url = address.join(snapshot.dataset, "runs", name)
+    writing.publish(url, json.dumps(record, indent=1).encode() + b"\n")
 
 
 def dry_run(config: CurateConfig) -> None:

@@ -24,7 +24,7 @@ from pipeline.decide.judge import columns, digests, prepare
 from pipeline.decide.layout import Span
 from pipeline.decide.pool import Pool
 from pipeline.decide.views import PDQ_RADIUS, recall_of
-from pipeline.format import store
+from pipeline.format import address, writing
 from pipeline.format.snapshot import parquet_bytes, snapshot_id
 from pipeline.pool import source
 from pipeline.pool.sample import Part
@@ -56,9 +56,9 @@ def run(config: CurateConfig, found: Inputs, workers: int | None = None) -> Deci
     with engine_for(pool, workers) as engine:
         decided = verdicts(engine, config, found, pool)
         name = snapshot_id(identity, decided.sha256, None)
-        folder = store.join(config.dataset_url, "snapshots", name)
+        folder = address.join(config.dataset_url, "snapshots", name)
         sources = sources_of(found.parts, pool)
-        store.publish(plan.sources_url(folder), parquet_bytes(sources))
+        writing.publish(plan.sources_url(folder), parquet_bytes(sources))
         numbers = range(len(pool.parts))
         for done in engine.map(plan.write_part, repeat(folder), numbers, decided.tables):
             engine.get(done)

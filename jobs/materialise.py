@@ -2,36 +2,36 @@
 cannot mix. A task writes one tar, and works out by itself what belongs there.
 """
 
+import io
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
 
 from jobs import cluster
 from jobs.config import MaterialiseConfig
 from jobs.console import progress
-from pipeline.format import store
+from pipeline.format import address, store, writing
 from pipeline.format.errors import HeadraceError
 from pipeline.format.mixture import Mixture
-from pipeline.format.patience import read_whole
-from pipeline.format.snapshot import Shard, parquet_bytes, parse_parquet
+from pipeline.format.snapshot import Shard, parquet_bytes
+from pipeline.format.tars import Sample, scan
 from pipeline.write.tar import Tar
-from trainer.stream.opening import Opened, open_all
-from trainer.stream.order import Array, default_block
-from trainer.stream.plan import PlannedSource, Slots, StreamPlan, part
+from trainer.stream.opening import Opened, as_planned, open_all
+from trainer.stream.order import ORDER, Array
+from trainer.stream.plan import Slots, StreamPlan, part
 from trainer.stream.source import Run, Source
 
 FORMAT = 1
 
 TOGETHER = 2048
-"""Samples whose bytes a task holds at once: 200 MB where an image has 100 KB."""
+"""Samples whose bytes a task holds at once: 200 MB where an image has 100 KB, with those that lie
+between them up to three times as much. Of indexes it holds what a stream does: see indexes.py."""
 
 NEAR = 4
 """Wanted samples less than this apart are read in one go, and what lies between them too."""
@@ -54,7 +54,7 @@ class _Job:
         return -(-self.samples // self.config.shard_samples)
 
     def url(self, path: str) -> str:
-        return store.join(store.absolute(self.config.to), path)
+        return address.join(address.absolute(self.config.to), path)
 
 
 def run(
@@ -66,14 +66,14 @@ def run(
     something else, or if a source is damaged.
     """
     opened = open_all(mixture)
-    sources = [_planned_source(source, config) for source in opened]
+    sources = [as_planned(source, config.block, config.lanes) for source in opened]
     plan = StreamPlan(sources, config.seed, config.batch, config.lanes)
     job = _Job(config, opened, plan, samples)
     _claim(job, mixture)
     tars = _write_tars(job, workers)
-    store.sweep(job.url(""))  # of what killed workers left
+    writing.sweep(job.url(""))  # of what killed workers left
     facts = {"format": FORMAT, "samples": samples, "tars": [asdict(tar) for tar in tars]}
-    store.publish(job.url("materialised.json"), _json(facts))
+    writing.publish(job.url("materialised.json"), _json(facts))
     return tars
 
 
@@ -83,6 +83,7 @@ def _claim(job: _Job, mixture: Mixture) -> None:
     fields = {
         "format": FORMAT,
         "mixture": asdict(mixture),
+        "order": ORDER,
         "plan": job.config.model_dump(mode="json", exclude={"to"}),
         "samples": job.samples,
         "shards": {name: shards.id for name, _, shards in job.opened},
@@ -92,12 +93,12 @@ def _claim(job: _Job, mixture: Mixture) -> None:
     free = "plan.json" in names or not any(name.endswith(".tar") for name in names)
     try:
         if free:
-            store.publish(url, data, create_only=True)
+            writing.publish(url, data, create_only=True)
     except FileExistsError:
         free = store.read_bytes(url) == data
     if not free:
         raise HeadraceError(
-            f"{store.absolute(job.config.to)}: holds tars of other samples; materialise into a "
+            f"{address.absolute(job.config.to)}: holds tars of other samples; materialise into a "
             "folder of its own"
         )
 
@@ -120,14 +121,6 @@ def _write_tars(job: _Job, workers: int | None) -> list[Shard]:
     return sorted(tars, key=lambda tar: tar.path)
 
 
-def _planned_source(source: Opened, config: MaterialiseConfig) -> PlannedSource:
-    """As a stream of these settings plans it."""
-    samples, block = int(source.shards.samples.sum()), config.block
-    chosen = block.get(source.name) if isinstance(block, dict) else block
-    block = chosen or default_block(samples, config.lanes)
-    return PlannedSource(source.name, samples, source.weight, block)
-
-
 @ray.remote(max_retries=3)
 def _tar_task(job: _Job, number: int) -> Shard:
     return _write_tar(job, number)
@@ -142,7 +135,7 @@ def _write_tar(job: _Job, number: int) -> Shard:
     begin = number * job.config.shard_samples
     end = min(begin + job.config.shard_samples, job.samples)
     sources = [Source(name, shards) for name, _, shards in job.opened]
-    with store.publishing(job.url(path)) as file:
+    with writing.publishing(job.url(path)) as file:
         tar = Tar(file)
         for first in range(begin, end, TOGETHER):
             slots = _planned(job.plan, first, min(first + TOGETHER, end))
@@ -151,7 +144,7 @@ def _write_tar(job: _Job, number: int) -> Shard:
         index = tar.close()
     shard = Shard(path, end - begin, tar.nbytes, tar.digest.hexdigest())
     facts = {"nbytes": str(shard.nbytes), "sha256": shard.sha256}
-    store.publish(index_url, parquet_bytes(index.replace_schema_metadata(facts)))
+    writing.publish(index_url, parquet_bytes(index.replace_schema_metadata(facts)))
     return shard
 
 
@@ -179,9 +172,8 @@ def _members(sources: Sequence[Source], slots: Slots) -> Iterator[dict[str, byte
             for found in pool.map(lambda span, source=source: source.read(*span), spans):
                 for run in found:
                     runs |= {(n, run.first + row): run for row in range(len(run))}
-    rest = [cache(lambda shard, source=source: _rest(source, shard)) for source in sources]
     for n, sample in zip(slots.source.tolist(), samples.tolist(), strict=True):
-        yield _files(sources[n], runs[n, sample], sample, rest[n])
+        yield _files(runs[n, sample], sample)
 
 
 def _spans(samples: Array) -> list[tuple[int, int]]:
@@ -191,23 +183,14 @@ def _spans(samples: Array) -> list[tuple[int, int]]:
     return [(int(near[0]), int(near[-1] - near[0]) + 1) for near in parts if len(near)]
 
 
-def _rest(source: Source, shard: int) -> list[dict[str, Any]]:
-    """What a stream does not need to know of the samples of a shard."""
-    url = source.shards.index_url(shard)
-    data = pa.BufferReader(read_whole(url, source.patience))
-    return parse_parquet(url, data, ["image_extension", "json_offset", "json_nbytes"]).to_pylist()
-
-
-def _files(source: Source, run: Run, sample: int, rest: Any) -> dict[str, bytes]:
-    record, row = run.record(sample), sample - run.first
-    if record.fault:
-        raise HeadraceError(f"{record.url}: sample {record.key}: {record.fault}; restore the shard")
-    shard = int(np.searchsorted(source.ends, sample, side="right"))
-    facts = rest(shard)[sample - int(source.ends[shard] - source.shards.samples[shard])]
-    files = {facts["image_extension"]: record.image}
-    if facts["json_offset"] is not None:
-        at = facts["json_offset"] - int(run.index.start[0])
-        files["json"] = run.data[at : at + facts["json_nbytes"]]
-    if run.index.text_offset[row] >= 0:
-        files["txt"] = record.text
-    return files
+def _files(run: Run, sample: int) -> dict[str, bytes]:
+    """The image, `json` and `txt` of a sample: its own bytes tell where they lie in it."""
+    record, row, origin = run.record(sample), sample - run.first, run.index.start[0]
+    data = run.data[run.index.start[row] - origin : run.index.stop[row] - origin]
+    found, fault = next(scan(io.BytesIO(data)), None), record.fault
+    if isinstance(found, Sample) and found.stop == len(data) and found.image and not fault:
+        wanted = (found.image.extension, "json", "txt")
+        members = [one for name, one in found.members.items() if name in wanted]
+        return {one.extension: data[one.offset : one.offset + one.nbytes] for one in members}
+    fault = fault or "not_in_tar: other files stand where the index says"
+    raise HeadraceError(f"{record.url}: sample {record.key}: {fault}; restore the shard")

@@ -6,7 +6,7 @@ from jobs import cluster, facts, scores
 from jobs.config import CurateConfig
 from jobs.console import console
 from pipeline import ledger
-from pipeline.format import store
+from pipeline.format import writing
 from pipeline.measure import image
 from pipeline.measure.clip import fingerprint as clip_fingerprint
 from pipeline.measure.models.config import fingerprint as model_fingerprint
@@ -66,7 +66,7 @@ def run(config: CurateConfig, workers: int | None = None) -> Inputs:
     """Measures what is not in the ledger yet; a killed run is resumed by running it again."""
     found = inputs(config)
     todo = missing(config, found)
-    store.sweep(config.dataset_url)
+    writing.sweep(config.dataset_url)
     done = len(found.parts) + len(found.references) - len(todo["image"])
     console.print(f"measure: {len(todo['image'])} parts to do, {done} already in the ledger")
     if any(todo.values()):

@@ -4,7 +4,7 @@ from functools import partial
 
 from jobs.config import MixConfig, MixSourceConfig
 from jobs.indexes import on_ray
-from pipeline.format import store
+from pipeline.format import address, store, writing
 from pipeline.format.errors import HeadraceError
 from pipeline.format.listing import publish_listing
 from pipeline.format.mixture import Mixture, Source, integer_weights, mixture_bytes
@@ -19,12 +19,12 @@ def run(config: MixConfig, workers: int | None = None) -> Mixture:
     HeadraceError if the URL holds a different mixture: a published one never changes under the
     trainers that name it.
     """
-    url = store.absolute(config.mixture)
+    url = address.absolute(config.mixture)
     weights = integer_weights({source.name: source.ratio for source in config.sources})
     mixture = Mixture(tuple(_source(s, weights[s.name], url, workers) for s in config.sources))
     data = mixture_bytes(mixture)
     try:
-        store.publish(url, data, create_only=True)
+        writing.publish(url, data, create_only=True)
     except FileExistsError:
         if store.read_bytes(url) != data:
             raise HeadraceError(

@@ -1,6 +1,6 @@
 """`headrace report`: one self-contained page about a dataset and the run that learnt from it."""
 
-from pipeline.format import store
+from pipeline.format import address, writing
 from pipeline.report import page
 
 
@@ -9,6 +9,6 @@ def run(dataset: str, run_folder: str | None, output: str) -> str:
 
     Raises HeadraceError if the dataset or the run cannot be read, or the page not written.
     """
-    url = store.absolute(output)
-    store.publish(url, page.render(dataset, run_folder))
+    url = address.absolute(output)
+    writing.publish(url, page.render(dataset, run_folder))
     return url

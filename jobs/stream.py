@@ -6,16 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.format import store
-from pipeline.format.mixture import read_mixture
+from pipeline.format import address, store
 from trainer import checkpoint, proof
 from trainer.config import TrainConfig
+from trainer.stream.describe import told
 from trainer.stream.mixing import Mixing
 from trainer.stream.plan import Slots
 from trainer.stream.stream import Stream
-
-FAR = 5
-"""Samples that a source may be ahead of its share: DESIGN's promise for round ratios."""
 
 
 def plan(config: TrainConfig, steps: int, first: int | None, ranks: int) -> dict[str, Any]:
@@ -25,8 +22,10 @@ def plan(config: TrainConfig, steps: int, first: int | None, ranks: int) -> dict
     source cannot be opened.
     """
     begin = _next_step(config) if first is None else first
-    with Stream(read_mixture(config.mixture), config.stream, 0, ranks) as stream:
+    # The last rank has the most lanes.
+    with Stream(config.mixture, config.stream, ranks - 1, ranks) as stream:
         mixing, lanes = stream.plan.mixing, np.arange(config.stream.lanes)
+        described = stream.describe()
         return {
             "batch": config.stream.batch,
             "ranks": ranks,
@@ -35,8 +34,8 @@ def plan(config: TrainConfig, steps: int, first: int | None, ranks: int) -> dict
                 for step in range(begin, begin + steps)
             ],
             "shares": _shares(mixing, stream.names, (begin + steps) * config.stream.batch),
-            "worst_error": round(worst_error(mixing), 2),
-            "peak_bytes": stream.describe()["peak_bytes"],
+            "worst_error": described["worst_error"],
+            "peak_bytes": described["peak_bytes"],
         }
 
 
@@ -74,21 +73,6 @@ def _shares(mixing: Mixing, names: list[str], samples: int) -> dict[str, dict[st
     }
 
 
-def worst_error(mixing: Mixing) -> float:
-    """How many samples a source is ahead of its share, or behind it, at worst and over all lanes.
-
-    Exact: after every lane has read the whole word, the shares are those of the weights again.
-    """
-    lanes, length = np.arange(mixing.lanes), len(mixing.word)
-    slot = np.repeat(np.arange(length), mixing.lanes)
-    worst = 0.0
-    for source, weight in enumerate(mixing.weights.tolist()):
-        taken = mixing.taken(np.full_like(slot, source), np.tile(lanes, length), slot)
-        fair = np.arange(length) * mixing.lanes * weight / length
-        worst = max(worst, float(np.abs(taken.reshape(length, -1).sum(axis=1) - fair).max()))
-    return worst
-
-
 def plan_lines(planned: dict[str, Any]) -> list[str]:
     """A plan as a person reads it."""
     names = list(planned["shares"])
@@ -101,18 +85,7 @@ def plan_lines(planned: dict[str, Any]) -> list[str]:
             f"{name}: {share['drawn']:,} drawn by then, {share['share']:.4%}; "
             f"its ratio is {share['ratio']:.4%}"
         )
-    worst = planned["worst_error"]
-    lines.append(f"no source is ever further from its ratio than {worst:g} samples")
-    if worst >= FAR:
-        lines[-1] += "; rounder ratios, or another number of lanes, keep closer"
-    return [*lines, memory_line(planned["peak_bytes"], planned["ranks"])]
-
-
-def memory_line(peak_bytes: dict[str, int], ranks: int) -> str:
-    """The bound on a rank's memory by what holds it, for all to see before a run starts."""
-    parts = ", ".join(f"{kind} {nbytes / 1e6:,.1f}" for kind, nbytes in peak_bytes.items())
-    total = sum(peak_bytes.values()) / 1e6
-    return f"the stream holds at most {total:,.1f} MB on each of {ranks} ranks: {parts}"
+    return [*lines, *told(planned, planned["ranks"])]
 
 
 def _cell(source: dict[str, Any]) -> str:
@@ -154,7 +127,7 @@ def _config_differences(left: str, right: str) -> list[str]:
 
 def _config(run: str) -> dict[str, Any]:
     fields: dict[str, Any] = json.loads(
-        store.read_bytes(store.join(store.absolute(run), "config.json"))
+        store.read_bytes(address.join(address.absolute(run), "config.json"))
     )
     return fields
 

@@ -6,11 +6,8 @@ import tempfile
 from pathlib import Path
 
 from jobs.console import console, progress
-from jobs.stream import memory_line
 from pipeline.format.errors import HeadraceError
-from pipeline.format.mixture import read_mixture
 from trainer.config import TrainConfig
-from trainer.stream.stream import Stream
 from trainer.train import train
 
 
@@ -19,8 +16,6 @@ def run(config: TrainConfig, processes: int = 1, parent: str | None = None) -> N
 
     `parent` is a run or checkpoint to fork. Raises HeadraceError where training cannot go on.
     """
-    with Stream(read_mixture(config.mixture), config.stream, 0, processes) as stream:
-        console.print(memory_line(stream.describe()["peak_bytes"], processes))
     if processes == 1:
         _here(config, parent)
     else:

@@ -14,7 +14,7 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.format import store
+from pipeline.format import address, store, writing
 from pipeline.format.errors import HeadraceError
 from pipeline.format.snapshot import canonical_json, parquet_bytes
 from pipeline.pool.sample import Part
@@ -72,18 +72,18 @@ def fingerprint(measure: str, version: int, settings: dict[str, Any]) -> str:
 
 def part_url(dataset: str, measure: str, fingerprint: str, part: str) -> str:
     """Where one part of a family lies."""
-    return store.join(dataset, "ledger", measure, fingerprint, f"{part}.parquet")
+    return address.join(dataset, "ledger", measure, fingerprint, f"{part}.parquet")
 
 
 def missing(dataset: str, measure: str, fingerprint: str, parts: Sequence[Part]) -> list[Part]:
     """The parts that are not published yet, in order, by one listing."""
-    done = store.names(store.join(dataset, "ledger", measure, fingerprint))
+    done = store.names(address.join(dataset, "ledger", measure, fingerprint))
     return [part for part in parts if f"{part.name}.parquet" not in done]
 
 
 def write_part(url: str, table: pa.Table) -> None:
     """Publishes one part whole."""
-    store.publish(url, parquet_bytes(table))
+    writing.publish(url, parquet_bytes(table))
 
 
 def read_part(

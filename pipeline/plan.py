@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.format import store
+from pipeline.format import address, writing
 from pipeline.format.snapshot import parquet_bytes, read_parquet
 
 PLAN_SCHEMA = pa.schema(
@@ -50,17 +50,17 @@ SOURCES_SCHEMA = pa.schema(
 
 def part_url(snapshot_url: str, number: int) -> str:
     """Where the verdicts of one part lie; parts are numbered in pool order."""
-    return store.join(snapshot_url, "plan", f"{number:08d}.parquet")
+    return address.join(snapshot_url, "plan", f"{number:08d}.parquet")
 
 
 def sources_url(snapshot_url: str) -> str:
     """Where the list of parts lies."""
-    return store.join(snapshot_url, "sources.parquet")
+    return address.join(snapshot_url, "sources.parquet")
 
 
 def write_part(snapshot_url: str, number: int, table: pa.Table) -> None:
     """Publishes the verdicts of one part whole."""
-    store.publish(part_url(snapshot_url, number), parquet_bytes(table))
+    writing.publish(part_url(snapshot_url, number), parquet_bytes(table))
 
 
 def read_sources(snapshot_url: str) -> pa.Table:

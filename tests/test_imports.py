@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,22 @@ def test_a_trainer_is_imported_without_ray_s3fs_open_clip_and_webdataset():
         "for name in ('ray', 's3fs', 'open_clip', 'webdataset', 'pdqhash'):\n"
         "    sys.modules[name] = None\n"
         "import trainer.train, trainer.stream.stream, trainer.stream.ordered, trainer.__main__\n"
+    )
+
+
+def test_reading_an_index_does_not_import_pandas(tmp_path):
+    """It takes half a second, of each process, and is there with Ray."""
+    tar = tmp_path / "0.tar"
+    with tarfile.open(tar, "w") as archive:
+        archive.addfile(tarfile.TarInfo("0.jpg"))
+    run(
+        "import sys\n"
+        "from pipeline.format.shards import read_index\n"
+        "from pipeline.format.tarset import tar_set\n"
+        f"read_index(tar_set({str(tar)!r}, {str(tmp_path)!r}), 0).part(0, 1)\n"  # scans it
+        "sys.modules.pop('pandas', None)\n"
+        f"read_index(tar_set({str(tar)!r}, {str(tmp_path)!r}), 0).part(0, 1)\n"
+        "assert 'pandas' not in sys.modules\n"
     )
 
 

@@ -2,7 +2,7 @@
 
     <run>/checkpoints/00000240/        one folder a step
         __0_0.distcp … .metadata       model and optimiser, sharded (torch's DCP)
-        COMPLETE                       written last: {"step", "identity", "digest", …}
+        COMPLETE                       written last: step, config, parent, stream, delivered
 
 A folder without COMPLETE was cut short by a kill: it is never loaded and never counted.
 """
@@ -14,11 +14,13 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 from torch.distributed.checkpoint.state_dict_loader import load as load_sharded
 from torch.distributed.checkpoint.state_dict_saver import save as save_sharded
 
-from pipeline.format import store
+from pipeline.format import writing
+from pipeline.format.errors import HeadraceError
 from trainer import distributed
 
 MARKER = "COMPLETE"
@@ -39,11 +41,26 @@ def save(
         shutil.rmtree(path, ignore_errors=True)
     distributed.barrier()
     weights, moments = get_state_dict(model, optimiser)
-    save_sharded({"model": weights, "optimiser": moments}, checkpoint_id=path)
+    _write({"model": weights, "optimiser": moments}, path)
     distributed.barrier()
     if torch.distributed.get_rank() == 0:
-        store.publish(str(path / MARKER), json.dumps({"step": step, **state}).encode())
+        writing.publish(str(path / MARKER), json.dumps({"step": step, **state}).encode())
     distributed.barrier()
+
+
+def _write(parts: dict[str, Any], path: Path) -> None:
+    """Of a full disk torch tells on all ranks, in words of its own if a large tensor met it."""
+    try:
+        save_sharded(parts, checkpoint_id=path)
+    except CheckpointException as error:
+        rank, (failure, _) = next(iter(error.failures.items()))
+        if not isinstance(failure, OSError | RuntimeError):
+            raise
+        reason = str(failure).partition("\n")[0]
+        raise HeadraceError(
+            f"{path}: not written: rank {rank}: {reason}; make room on the disk, and run the same "
+            "command again"
+        ) from error
 
 
 def read_state(path: Path) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """The config of a training run: one typed tree, each section beside what it configures."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from trainer.model.sizes import SIZES, ModelConfig
 from trainer.optimiser import OptimiserConfig
@@ -12,13 +12,23 @@ FREE_TO_CHANGE = {"run", "log_every", "validate_every", "checkpoint_every", "kee
 """Fields that a resume may change: they alter no weight. `threads` does, in the last bits."""
 
 
+def _named_as_mixture(url: str) -> str:
+    if not url.endswith(".json"):
+        raise ValueError(f"{url!r} does not end in .json; name a mixture that `headrace mix` wrote")
+    return url
+
+
+MixtureUrl = Annotated[str, AfterValidator(_named_as_mixture)]
+"""By its ending a stream tells a mixture from a snapshot."""
+
+
 class TrainConfig(BaseModel, extra="forbid", frozen=True, use_attribute_docstrings=True):
     """A run: which images, which model, how long. Relative paths start at the current folder."""
 
     run: str = Field(min_length=1)
     """Folder of the run: its config, checkpoints, metrics and pictures. The same folder resumes."""
 
-    mixture: str = Field(min_length=1)
+    mixture: MixtureUrl
     """URL of a mixture that `headrace mix` published."""
 
     validation: str | None = None

@@ -15,9 +15,9 @@ from pydantic import BaseModel, Field
 from safetensors.torch import save
 from torch import Tensor
 
-from pipeline.format import store
+from pipeline.format import writing
 from pipeline.format.errors import HeadraceError
-from pipeline.format.mixture import read_mixture
+from trainer.config import MixtureUrl
 from trainer.delivered import Delivered, judge
 from trainer.optimiser import OptimiserConfig, learning_rate
 from trainer.pixels import normalise
@@ -38,7 +38,7 @@ class FilterConfig(BaseModel, extra="forbid", frozen=True, use_attribute_docstri
     run: str = Field(min_length=1)
     """Folder that receives the model, as `local-dir:<folder>` of open_clip reads it."""
 
-    mixture: str = Field(min_length=1)
+    mixture: MixtureUrl
     """URL of a mixture of trusted pairs."""
 
     model: dict[str, Any]
@@ -80,7 +80,7 @@ def train_filter(
         eps=config.optimiser.eps,
     )
     loss_of, delivered = open_clip.ClipLoss(), Delivered()
-    with Stream(read_mixture(config.mixture), config.stream) as stream:
+    with Stream(config.mixture, config.stream) as stream:
         for step, batch in zip(range(config.steps), stream, strict=False):
             delivered.drawn.update(stream.names[source] for source in batch.sources.tolist())
             delivered.bad.update((bad.source, bad.kind) for bad in batch.bad)
@@ -127,7 +127,7 @@ def _save(config: FilterConfig, model: torch.nn.Module) -> None:
     """Weights first, config last: open_clip finds a model where the config lies."""
     folder = Path(config.run)
     weights = {name: value.contiguous() for name, value in model.state_dict().items()}
-    store.publish(str(folder / "open_clip_model.safetensors"), save(weights))
+    writing.publish(str(folder / "open_clip_model.safetensors"), save(weights))
     fields = {"model_cfg": config.model, "preprocess_cfg": PREPROCESS}
     text = json.dumps(fields, indent=1, sort_keys=True) + "\n"
-    store.publish(str(folder / "open_clip_config.json"), text.encode())
+    writing.publish(str(folder / "open_clip_config.json"), text.encode())

@@ -77,16 +77,14 @@ class Account:
         """Begins after `step` steps, and forgets what a killed process wrote of later ones."""
         self.step, self.total = step, total
         if self.leads:
-            listed = Quarantine(self.folder / quarantine.NAME)
+            listed = Quarantine(self.folder / quarantine.NAME, step)
             self.files = Proof(self.folder / proof.NAME, step), listed
 
     def count(self, batch: Batch) -> None:
         """Adds this rank's next batch."""
-        sources = [self.names[source] for source in batch.sources.tolist()]
-        places = (batch.lanes.tolist(), batch.slots.tolist(), sources, batch.epochs.tolist())
-        self.fed.drawn.update(sources)
+        self.fed.drawn.update(self.names[source] for source in batch.sources.tolist())
         self.fed.bad += [(batch.step, bad) for bad in batch.bad]
-        self.fed.digests.append(digest.step_digest(batch.step, *places, batch.keys))
+        self.fed.digests.append(batch.digest)
         self.step += 1
 
     def settle(self) -> Delivered:

@@ -33,7 +33,7 @@ def parent_of(where: str) -> Path:
 def check_same(folder: Path, recorded: dict[str, Any] | None, where: str) -> None:
     """Raises HeadraceError if a run with checkpoints in `folder` is no fork of that parent."""
     path = Path(where).absolute()  # of a run or a checkpoint, which need not be there any more
-    if recorded is None or recorded["run"] not in (str(path), str(path.parents[1])):
+    if recorded is None or recorded["run"] not in (str(path), str(path.parent.parent)):
         raise HeadraceError(
             f"{folder}: holds checkpoints that were not forked from {path}; fork into a new folder"
         )
@@ -61,7 +61,7 @@ def record(path: Path, config: dict[str, Any], identity: dict[str, Any]) -> dict
     changed = differences(state["config"], config)
     changed += differences(state["stream"]["identity"], identity)
     return {
-        "run": str(path.parents[1]),
+        "run": str(path.parent.parent),
         "step": state["step"],
         "digest": state["delivered"]["digest"],
         "differences": changed,

@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pipeline.format import store
+from pipeline.format import writing
+from trainer.append import append, to_append
 
 
 class Metrics:
@@ -13,13 +14,12 @@ class Metrics:
     def __init__(self, path: Path, resumed_at: int) -> None:
         """Opens the log, and forgets what a killed run wrote after its last checkpoint."""
         kept = [json.dumps(line) + "\n" for line in read(path) if line["step"] <= resumed_at]
-        store.publish(str(path), "".join(kept).encode())
-        self.file = path.open("a", encoding="utf-8")
+        writing.publish(str(path), "".join(kept).encode())
+        self.file = to_append(path)
 
     def write(self, **line: Any) -> None:
-        """Adds a line, readable by others at once."""
-        self.file.write(json.dumps(line) + "\n")
-        self.file.flush()
+        """Adds a line. Raises HeadraceError if the disk is full."""
+        append(self.file, json.dumps(line).encode() + b"\n")
 
     def close(self) -> None:
         """Closes the file."""

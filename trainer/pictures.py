@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from pipeline.format import store
+from pipeline.format import writing
 from trainer.objective import VARIANCE_EPS, patchify
 from trainer.pixels import denormalise
 
@@ -46,4 +46,4 @@ def save_grid(path: Path, images: Tensor, predictions: Tensor) -> None:
     size = (picture.width * SCALE, picture.height * SCALE)
     png = io.BytesIO()
     picture.resize(size, Image.Resampling.NEAREST).save(png, "PNG")
-    store.publish(str(path), png.getvalue())
+    writing.publish(str(path), png.getvalue())

@@ -6,13 +6,15 @@ Lines are of one width and line k is of step k, so two runs are compared by thei
 were fed the same have the same file, on any number of ranks and after any kill.
 """
 
+import os
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.format import store
+from pipeline.format import address, store
 from pipeline.format.errors import HeadraceError
+from trainer.append import append, to_append
 
 NAME = "delivered.txt"
 WIDTH = 10 + 1 + 32 + 1
@@ -34,15 +36,13 @@ class Proof:
             raise HeadraceError(
                 f"{path}: ends before step {steps}, at which the checkpoint begins; restore it"
             )
-        self.file = path.open("r+b")
-        self.file.truncate(steps * WIDTH)
-        self.file.seek(0, 2)
+        os.truncate(path, steps * WIDTH)
+        self.file = to_append(path)
 
     def write(self, digests: list[int]) -> None:
-        """Adds the next steps, readable by others at once."""
+        """Adds the next steps. Raises HeadraceError if the disk is full."""
         lines = [b"%010d %032x\n" % line for line in enumerate(digests, start=self.steps)]
-        self.file.write(b"".join(lines))
-        self.file.flush()
+        append(self.file, b"".join(lines))
         self.steps += len(digests)
 
     def close(self) -> None:
@@ -55,7 +55,7 @@ def read(run: str) -> Lines:
 
     A line cut by a kill is left out. Raises HeadraceError if there is none, or another file.
     """
-    url = store.join(store.absolute(run), NAME)
+    url = address.join(address.absolute(run), NAME)
     data = np.frombuffer(store.read_bytes(url), np.uint8)
     lines = data[: len(data) // WIDTH * WIDTH].reshape(-1, WIDTH)
     if np.any(lines[:, -1] != ord("\n")):

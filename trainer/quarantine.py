@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from pipeline.format import store
+from pipeline.format import writing
 from trainer import metrics
+from trainer.append import append, to_append
 from trainer.stream.bad import Bad
 
 NAME = "quarantine.jsonl"
@@ -19,20 +20,24 @@ NAME = "quarantine.jsonl"
 class Quarantine:
     """Adds to a run's list what is not on it."""
 
-    def __init__(self, path: Path) -> None:
-        """Opens the list with what earlier processes of the run met."""
-        lines = metrics.read(path)
-        store.publish(str(path), "".join(map(_text, lines)).encode())  # without a line cut short
+    def __init__(self, path: Path, steps: int) -> None:
+        """Opens the list of a run that begins after `steps` steps, with what it met in them.
+
+        From step 0 the list is new: an earlier attempt may have read other sources.
+        """
+        lines = metrics.read(path) if steps else []
+        writing.publish(str(path), "".join(map(_text, lines)).encode())  # without a line cut short
         self.known = {(line["source"], line["sample"]) for line in lines}
-        self.file = path.open("a", encoding="utf-8")
+        self.file = to_append(path)
 
     def add(self, found: Iterable[Bad]) -> None:
-        """Puts new samples on the list, readable by others at once."""
+        """Puts new samples on the list. Raises HeadraceError if the disk is full."""
+        lines = []
         for bad in found:
             if (bad.source, bad.sample) not in self.known:
                 self.known.add((bad.source, bad.sample))
-                self.file.write(_text(_line(bad)))
-        self.file.flush()
+                lines.append(_text(_line(bad)))
+        append(self.file, "".join(lines).encode())
 
     def close(self) -> None:
         """Closes the file."""

@@ -13,6 +13,7 @@ run that was killed and resumed gives the bits of one that was not.
 
 import contextlib
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +23,8 @@ import torch
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
-from pipeline.format import store
+from pipeline.format import writing
 from pipeline.format.errors import HeadraceError
-from pipeline.format.mixture import read_mixture
 from trainer import checkpoint, distributed, fork
 from trainer.config import TrainConfig
 from trainer.delivered import Account, Delivered, from_fields
@@ -36,6 +36,8 @@ from trainer.optimiser import build_optimiser, learning_rate
 from trainer.pace import Pace
 from trainer.pixels import normalise
 from trainer.stream.batch import Batch
+from trainer.stream.describe import told
+from trainer.stream.heap import share_heap
 from trainer.stream.jitter import jittered
 from trainer.stream.plan import prefix_lengths
 from trainer.stream.stream import Stream
@@ -75,6 +77,7 @@ def train(
     HeadraceError if the run's folder belongs to another config or parent, if a source cannot be
     read, if too much of it is damaged, or if the loss is no longer finite.
     """
+    share_heap()
     if config.threads:
         torch.set_num_threads(config.threads)
     with distributed.join() as world:
@@ -87,7 +90,9 @@ def train(
 def _open(config: TrainConfig, world: World) -> Run:
     folder = Path(config.run)
     folder.mkdir(parents=True, exist_ok=True)
-    stream = Stream(read_mixture(config.mixture), config.stream, world.rank, world.size)
+    stream = Stream(config.mixture, config.stream, world.rank, world.size)
+    if world.rank == world.size - 1:  # it has the most lanes
+        print(*told(stream.describe(), world.size), sep="\n", file=sys.stderr)
     with torch.device("meta"):
         model = AIM(config.shape)
     distributed.shard(model, world)
@@ -113,7 +118,7 @@ def _begin(run: Run, parent: str | None) -> None:
         fields = run.config.model_dump(mode="json")
         fields |= {"parent": run.parent} if run.parent else {}
         text = json.dumps(fields, indent=1) + "\n"
-        store.publish(str(run.folder / "config.json"), text.encode())
+        writing.publish(str(run.folder / "config.json"), text.encode())
     run.account.open(0, Delivered())
     if path:
         fork.load(path, run.model, run.optimiser)

@@ -7,6 +7,7 @@ draws S as in training, but from a key that is the sample's own and never change
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from pipeline.format.errors import HeadraceError
+from pipeline.format.patience import patiently
 from pipeline.format.shards import of_snapshot
 from pipeline.format.snapshot import read_snapshot
 from trainer import distributed, pictures
@@ -47,10 +49,11 @@ class Validation:
     @classmethod
     def open(cls, config: TrainConfig, world: World) -> "Validation":
         """Opens `config.validation`. Raises HeadraceError if it is no snapshot, or an empty one."""
-        snapshot = read_snapshot(config.validation or "")
+        url, patience = config.validation or "", config.stream.patience
+        snapshot = patiently(partial(read_snapshot, url), url, patience)
         if not snapshot.samples:
             raise HeadraceError(f"{snapshot.url}: has no samples to take a validation loss on")
-        source = Source("validation", of_snapshot(snapshot))
+        source = Source("validation", of_snapshot(snapshot), patience)
         batch = max(1, config.stream.batch // world.size)
         return cls(source, world, batch, config.stream.image_size)
 

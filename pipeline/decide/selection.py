@@ -16,7 +16,7 @@ from numpy.lib import format as npy
 from pydantic import Field
 
 from pipeline.decide.verdict import Reason, Verdicts
-from pipeline.format import store
+from pipeline.format import store, writing
 from pipeline.format.errors import HeadraceError
 from pipeline.settings import Settings
 
@@ -121,7 +121,7 @@ def write_uids(url: str, uids: pa.ChunkedArray) -> None:
     found = halves(uids)
     found = found[np.lexsort((found[:, 1], found[:, 0]))]
     header = {"descr": npy.dtype_to_descr(DTYPE), "fortran_order": False, "shape": (len(found),)}
-    with store.publishing(url) as file:
+    with writing.publishing(url) as file:
         npy.write_array_header_1_0(file, header)
         for block in _blocks(found):
             file.write(block.tobytes())

@@ -7,7 +7,7 @@ from pydantic import Field
 from pipeline.fetch.download import DownloadConfig
 from pipeline.fetch.polite import PoliteConfig
 from pipeline.fetch.urls import ListConfig
-from pipeline.format import store
+from pipeline.format import address
 from pipeline.format.images import MAX_PIXELS
 from pipeline.settings import Settings
 
@@ -50,7 +50,7 @@ class FetchConfig(Settings):
     @property
     def pool_url(self) -> str:
         """The pool's canonical URL."""
-        return store.absolute(self.pool)
+        return address.absolute(self.pool)
 
     @property
     def digits(self) -> int:

@@ -17,7 +17,7 @@ from typing import Any
 from pipeline.fetch import urls
 from pipeline.fetch.config import FetchConfig
 from pipeline.fetch.urls import Slice
-from pipeline.format import store
+from pipeline.format import address, store, writing
 from pipeline.format.errors import HeadraceError
 
 FORMAT = 1
@@ -48,7 +48,7 @@ class Totals:
 
 def shard_url(config: FetchConfig, number: int, ending: str) -> str:
     """Where a file of a shard lies: `ending` is `.tar`, `.parquet` or `_stats.json`."""
-    return store.join(config.pool_url, f"{number:08d}{ending}")
+    return address.join(config.pool_url, f"{number:08d}{ending}")
 
 
 def slices(config: FetchConfig) -> list[Slice]:
@@ -70,14 +70,14 @@ def begin(config: FetchConfig, found: list[Slice]) -> None:
     identity = _identity(config, found)
     data = json.dumps(identity, sort_keys=True, indent=1, ensure_ascii=False).encode() + b"\n"
     try:
-        store.publish(_record_url(config), data, create_only=True)
+        writing.publish(_record_url(config), data, create_only=True)
     except FileExistsError:
         _compare(config, json.loads(store.read_bytes(_record_url(config))), identity)
-    store.sweep(config.pool_url)
+    writing.sweep(config.pool_url)
 
 
 def _record_url(config: FetchConfig) -> str:
-    return store.join(config.pool_url, "fetch.json")
+    return address.join(config.pool_url, "fetch.json")
 
 
 def _identity(config: FetchConfig, found: list[Slice]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from pipeline.fetch.failure import Failure, kind_of
 from pipeline.fetch.picture import Picture
 from pipeline.fetch.plan import Work, shard_url
 from pipeline.fetch.polite import Turns
-from pipeline.format import store
+from pipeline.format import writing
 from pipeline.format.errors import HeadraceError
 from pipeline.format.images import ImageError
 from pipeline.format.snapshot import parquet_bytes, read_parquet
@@ -115,9 +115,9 @@ def write_shard(
         raise group.exceptions[0] from None
     _publish_tar(shard_url(config, work.number, ".tar"), rows, spool)
     sidecar = pa.Table.from_pylist([row.meta for row in rows], _schema(table.schema))
-    store.publish(shard_url(config, work.number, ".parquet"), parquet_bytes(sidecar))
+    writing.publish(shard_url(config, work.number, ".parquet"), parquet_bytes(sidecar))
     statistics = json.dumps(_statistics(rows, started), indent=4).encode()
-    store.publish(shard_url(config, work.number, "_stats.json"), statistics)
+    writing.publish(shard_url(config, work.number, "_stats.json"), statistics)
     return len(rows)
 
 
@@ -207,7 +207,7 @@ def _facts(picture: Picture) -> dict[str, Any]:
 
 
 def _publish_tar(url: str, rows: list[Row], spool: Spool) -> None:
-    with store.publishing(url) as file:
+    with writing.publishing(url) as file:
         tar = Tar(file)
         for row in rows:
             if row.meta["status"] == "success":

@@ -6,7 +6,7 @@ that it says of the tars, so that a list that was changed is found out by its na
 
 import pyarrow as pa
 
-from pipeline.format import store
+from pipeline.format import address, writing
 from pipeline.format.errors import HeadraceError
 from pipeline.format.patience import Patience, read_whole
 from pipeline.format.shards import ShardSet
@@ -29,8 +29,8 @@ def publish_listing(shards: ShardSet) -> str:
     folder = (shards.indexes or "").rpartition("/")[0]
     columns = [list(shards.paths), shards.samples, shards.nbytes, list(shards.versions)]
     schema = SCHEMA.with_metadata({"root": shards.root, "label": shards.label})
-    url = store.join(folder, shards.id + ENDING)
-    store.publish(url, parquet_bytes(pa.table(columns, schema=schema)))
+    url = address.join(folder, shards.id + ENDING)
+    writing.publish(url, parquet_bytes(pa.table(columns, schema=schema)))
     return url
 
 
@@ -39,7 +39,7 @@ def read_listing(url: str, patience: Patience | None = None) -> ShardSet:
 
     Raises HeadraceError if it is missing, or not as it was published.
     """
-    url = store.absolute(url)
+    url = address.absolute(url)
     folder, _, name = url.rpartition("/")
     table = parse_parquet(url, pa.BufferReader(read_whole(url, patience or Patience())))
     told = table.schema.metadata or {}
@@ -55,7 +55,7 @@ def read_listing(url: str, patience: Patience | None = None) -> ShardSet:
         samples=samples.to_numpy(),
         nbytes=nbytes.to_numpy(),
         versions=tuple(versions.to_pylist()),
-        indexes=store.join(folder, "indexes"),
+        indexes=address.join(folder, "indexes"),
     )
     prints = [shards.fingerprint(n) for n in range(len(shards.paths))]
     if set_id(prints, shards.samples.tolist()) != shards.id:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from functools import partial
 from typing import TypeVar
 
-from pipeline.format import store
+from pipeline.format import address, ending, store
 from pipeline.format.errors import HeadraceError, Unavailable
 
 log = logging.getLogger(__name__)
@@ -45,23 +45,25 @@ class Patience:
 def patiently(call: Callable[[], T], url: str, patience: Patience) -> T:
     """What `call` returns, which reads `url` and is called again as long as it is Unavailable.
 
-    Raises HeadraceError with the last reason after the deadline. Every other error is final.
+    Raises HeadraceError with the last reason after the deadline, and CancelledError when the work
+    of this thread ends (see ending.py). Every other error is final.
     """
     begun, tries = time.monotonic(), 0
     while True:
+        ending.check()
         tries += 1
         try:
             return call()
         except Unavailable as error:
-            reason = str(error).removeprefix(f"{store.redact(url)}: ")
+            reason = str(error).removeprefix(f"{address.redact(url)}: ")
             pause, waited = _pause(url, tries, patience), time.monotonic() - begun
             if waited + pause > patience.deadline:
                 raise HeadraceError(
-                    f"{store.redact(url)}: given up after {waited:.0f} s and {tries} tries, the "
+                    f"{address.redact(url)}: given up after {waited:.0f} s and {tries} tries, the "
                     f"last one: {reason}; look at the store, and run the same command again"
                 ) from error
-            log.warning("%s: try %d: %s", store.redact(url), tries, reason)
-            time.sleep(pause)
+            log.warning("%s: try %d: %s", address.redact(url), tries, reason)
+            ending.pause(pause)
 
 
 def _pause(url: str, tries: int, patience: Patience) -> float:
@@ -112,7 +114,7 @@ def _read_twice(url: str, start: int, stop: int, patience: Patience, looks_wrong
         return data
     again = _read_once(url, start, stop, patience)
     if again != data and looks_wrong(again):
-        raise Unavailable(f"{store.redact(url)}: two reads of bytes {start} to {stop} differ")
+        raise Unavailable(f"{address.redact(url)}: two reads of bytes {start} to {stop} differ")
     return again
 
 
@@ -128,7 +130,8 @@ def _read_once(url: str, start: int, stop: int, patience: Patience) -> bytes:
         return data
     _check_size(url, stop, patience)
     raise Unavailable(
-        f"{store.redact(url)}: the store gave {len(data)} bytes where {stop - start} were asked for"
+        f"{address.redact(url)}: the store gave {len(data)} bytes where {stop - start} were "
+        "asked for"
     )
 
 
@@ -136,6 +139,6 @@ def _check_size(url: str, stop: int, patience: Patience) -> None:
     nbytes = store.stat(url, patience.stall).nbytes
     if nbytes < stop:
         raise HeadraceError(
-            f"{store.redact(url)}: ends at byte {nbytes}, the index says {stop} or later; "
+            f"{address.redact(url)}: ends at byte {nbytes}, the index says {stop} or later; "
             "the shard was cut: restore this file"
         )

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.format import store
+from pipeline.format import address, store
 from pipeline.format.errors import HeadraceError
 from pipeline.format.patience import Patience, patiently, read_whole
 from pipeline.format.snapshot import Snapshot, parse_parquet
@@ -62,7 +62,7 @@ def fingerprint(url: str, nbytes: int, version: str) -> str:
 
 def kept_index(folder: str, fingerprint: str) -> str:
     """Where the index of a tar that is not ours lies in the folder of such indexes."""
-    return store.join(folder, f"{fingerprint}.idx.parquet")
+    return address.join(folder, f"{fingerprint}.idx.parquet")
 
 
 def of_snapshot(snapshot: Snapshot) -> ShardSet:
@@ -71,7 +71,7 @@ def of_snapshot(snapshot: Snapshot) -> ShardSet:
     return ShardSet(
         id=snapshot.id,
         label=snapshot.url,
-        root=store.join(snapshot.dataset, ""),
+        root=address.join(snapshot.dataset, ""),
         paths=tuple(shard.path for shard in shards),
         samples=np.array([shard.samples for shard in shards], np.int64),
         nbytes=np.array([shard.nbytes for shard in shards], np.int64),
@@ -101,7 +101,7 @@ class Index(NamedTuple):
     def part(self, first: int, count: int) -> "Index":
         """A copy of some rows, which does not keep the whole index in memory."""
         rows = np.arange(first, first + count)
-        return Index(self.keys.take(pa.array(rows)), *(column[rows] for column in self[1:]))
+        return Index(self.keys.take(_arrow(rows)), *(column[rows] for column in self[1:]))
 
 
 COLUMNS = ["key", *Index._fields[1:]]
@@ -120,7 +120,14 @@ def read_index(shards: ShardSet, n: int, patience: Patience | None = None) -> In
             "the dataset is damaged: restore this file"
         )
     keys, *numbers = (column.combine_chunks() for column in table.columns)
-    return Index(keys, *(column.fill_null(-1).to_numpy() for column in numbers))
+    absent = _arrow(np.array([-1]))[0]
+    filled = (np.from_dlpack(column.fill_null(absent)) for column in numbers)
+    return Index(keys, *(column.astype(np.int64, copy=False) for column in filled))
+
+
+def _arrow(values: Int64) -> pa.Int64Array:
+    """The same numbers for Arrow, whose own conversions import pandas first, for half a second."""
+    return pa.Array.from_buffers(pa.int64(), len(values), [None, pa.py_buffer(values)])
 
 
 def check_unchanged(shards: ShardSet, n: int, patience: Patience) -> None:
@@ -131,9 +138,9 @@ def check_unchanged(shards: ShardSet, n: int, patience: Patience) -> None:
     if shards.indexes is None:
         return
     url, nbytes, version = shards.url(n), int(shards.nbytes[n]), shards.versions[n]
-    now = patiently(partial(store.stat, url), url, patience)
+    now = patiently(partial(store.stat, url, patience.stall), url, patience)
     if (now.nbytes, now.etag) != (nbytes, version):
         raise HeadraceError(
-            f"{store.redact(url)}: was changed under the run: {nbytes} bytes of version {version} "
-            f"are now {now.nbytes} of {now.etag}; restore it, or begin another run"
+            f"{address.redact(url)}: was changed under the run: {nbytes} bytes of version "
+            f"{version} are now {now.nbytes} of {now.etag}; restore it, or begin another run"
         )

@@ -1,30 +1,20 @@
-"""Files by URL: expanding, reading, and publishing them whole.
-
-Every file headrace writes goes through `publishing`: it appears complete under its name, or not
-at all. Paths are fsspec URLs everywhere; a plain path is a local file.
-"""
+"""Files by URL, as their stores have them: looked up, found by patterns, and read."""
 
 import asyncio
 import contextlib
-import errno
-import fcntl
-import os
 import re
 import stat as modes
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any
 
 import fsspec
 from fsspec.asyn import get_loop
 
+from pipeline.format import address, ending
 from pipeline.format.errors import HeadraceError, Unavailable
 
-PARTIAL = ".partial"
 _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
-_USER = re.compile(r"(?<=://)[^/]*@")
 
 
 @dataclass(frozen=True)
@@ -36,45 +26,13 @@ class Stat:
     etag: str
 
 
-def absolute(url: str) -> str:
-    """The canonical form of a URL: a plain path becomes `file:///…`, a trailing slash goes.
-
-    Raises HeadraceError if the URL carries a password or key: those belong in the environment,
-    where no log, manifest or ledger can repeat them.
-    """
-    if "://" not in url:
-        return f"file://{os.path.abspath(os.path.expanduser(url))}"
-    if redact(url) != url:
-        raise HeadraceError(
-            f"{redact(url)}: the URL carries credentials; put them in the environment "
-            "(AWS_ACCESS_KEY_ID, a profile, a token file) and leave the URL plain"
-        )
-    return url.rstrip("/")
-
-
-def redact(url: str) -> str:
-    """The URL without user, password and signed query: what may be logged and recorded.
-
-    A local path may hold any sign, and a `?` without `=` is a glob.
-    """
-    if "://" not in url or url.startswith("file://"):
-        return url
-    address, sign, query = url.partition("?")
-    return _USER.sub("", address) + ("" if "=" in query else sign + query)
-
-
-def join(url: str, *names: str) -> str:
-    """`url` with path components added."""
-    return "/".join([url.rstrip("/"), *names])
-
-
 def filesystem(url: str) -> tuple[Any, str]:
     """The fsspec file system of a URL, and the path in it."""
     try:
         # Other processes write here: a listing kept from before would hide what they published.
-        fs, path = fsspec.core.url_to_fs(absolute(url), use_listings_cache=False)
+        fs, path = fsspec.core.url_to_fs(address.absolute(url), use_listings_cache=False)
     except (ImportError, ValueError) as error:
-        raise HeadraceError(f"{redact(url)}: no such kind of store: {error}") from error
+        raise HeadraceError(f"{address.redact(url)}: no such kind of store: {error}") from error
     if getattr(fs, "async_impl", False):
         get_loop().set_exception_handler(_pass_over)  # the one that all such stores work in
     return fs, path
@@ -83,11 +41,11 @@ def filesystem(url: str) -> tuple[Any, str]:
 def _pass_over(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Keeps from the console what a store's client raised in a task that nobody waited for.
 
-    A store that hangs up ends several at once; one of them reaches `reading` or `publishing`.
+    A store that hangs up ends several at once; one of them reaches `reading` or `writing`.
     """
     error = context.get("exception")
     theirs = isinstance(error, Exception) and (
-        isinstance(error, ConnectionError) or _is_of_a_store(error)
+        isinstance(error, ConnectionError) or is_of_a_store(error)
     )
     if not (theirs and context["message"].endswith("exception was never retrieved")):
         loop.default_exception_handler(context)
@@ -99,9 +57,13 @@ def expand(pattern: str) -> list[str]:
     Ranges keep their zero padding, and each name they give must exist: a hole in a range is a
     shard lost on the way, not a smaller pool.
     """
-    urls = [url for braced in _expand_braces(pattern) for url in _expand_glob(absolute(braced))]
+    urls = [
+        url for braced in _expand_braces(pattern) for url in _expand_glob(address.absolute(braced))
+    ]
     if not urls:
-        raise HeadraceError(f"{redact(pattern)}: no file matches; check the path and the pattern")
+        raise HeadraceError(
+            f"{address.redact(pattern)}: no file matches; check the path and the pattern"
+        )
     return urls
 
 
@@ -111,7 +73,7 @@ def _expand_braces(pattern: str) -> list[str]:
         return [pattern]
     low, high = match.groups()
     if int(high) < int(low):
-        raise HeadraceError(f"{redact(pattern)}: the range {match[0]} runs backwards")
+        raise HeadraceError(f"{address.redact(pattern)}: the range {match[0]} runs backwards")
     names = (f"{number:0{len(low)}d}" for number in range(int(low), int(high) + 1))
     return [
         url
@@ -125,7 +87,7 @@ def _expand_glob(url: str) -> list[str]:
         return [url]
     fs, path = filesystem(url)
     with reading(url):
-        return sorted(absolute(fs.unstrip_protocol(found)) for found in fs.glob(path))
+        return sorted(address.absolute(fs.unstrip_protocol(found)) for found in fs.glob(path))
 
 
 @contextlib.contextmanager
@@ -137,24 +99,24 @@ def reading(url: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise HeadraceError(f"{redact(url)}: no such file; check the path") from error
+        raise HeadraceError(f"{address.redact(url)}: no such file; check the path") from error
     except PermissionError as error:
         raise HeadraceError(_forbidden(url)) from error
     except OSError as error:
         reason = error.strerror or str(error) or "no answer in time"
         final = isinstance(error, IsADirectoryError | NotADirectoryError)
         kind = HeadraceError if final else Unavailable
-        raise kind(f"{redact(url)}: the store cannot be read: {reason}") from error
+        raise kind(f"{address.redact(url)}: the store cannot be read: {reason}") from error
     except Exception as error:
-        if not _is_of_a_store(error):
+        if not is_of_a_store(error):
             raise
         if _is_refusal(error):
             raise HeadraceError(_forbidden(url)) from error
-        raise Unavailable(f"{redact(url)}: the store cannot be read: {error}") from error
+        raise Unavailable(f"{address.redact(url)}: the store cannot be read: {error}") from error
 
 
 def _forbidden(url: str) -> str:
-    return f"{redact(url)}: reading is not allowed; check the credentials or file mode"
+    return f"{address.redact(url)}: reading is not allowed; check the credentials or file mode"
 
 
 def _is_refusal(error: Exception) -> bool:
@@ -163,7 +125,7 @@ def _is_refusal(error: Exception) -> bool:
     return name in ("NoCredentialsError", "PartialCredentialsError") or status in (401, 403)
 
 
-def _is_of_a_store(error: Exception) -> bool:
+def is_of_a_store(error: Exception) -> bool:
     """Whether a store's client library raised it; theirs have no base class to name here."""
     return type(error).__module__.partition(".")[0] in ("botocore", "aiobotocore", "aiohttp")
 
@@ -189,10 +151,10 @@ def find(url: str) -> list[Stat]:
     fs, path = filesystem(url)
     with reading(url):
         if not fs.isdir(path):
-            raise HeadraceError(f"{redact(url)}: no such folder; check the path")
+            raise HeadraceError(f"{address.redact(url)}: no such folder; check the path")
         found = fs.find(path, detail=True)
     return [
-        stat_of(absolute(fs.unstrip_protocol(name)), info)
+        stat_of(address.absolute(fs.unstrip_protocol(name)), info)
         for name, info in sorted(found.items())
         if not modes.S_ISFIFO(info.get("mode") or 0)  # reading one would wait for ever
     ]
@@ -206,11 +168,11 @@ def names(url: str) -> set[str]:
     return {name.rpartition("/")[2] for name in found}
 
 
-def exists(url: str) -> bool:
-    """Whether a file is there."""
+def exists(url: str, timeout: float | None = None) -> bool:
+    """Whether a file is there. `timeout` is as in `read_bytes`."""
     fs, path = filesystem(url)
     with reading(url):
-        return bool(fs.exists(path))
+        return bool(_call(fs, "exists", path, timeout=timeout))
 
 
 @contextlib.contextmanager
@@ -236,90 +198,13 @@ def read_bytes(
 
 def _call(fs: Any, name: str, *args: Any, timeout: float | None, **options: Any) -> Any:
     """Calls a method of a store. Only where it waits in a loop can the waiting be ended."""
-    if timeout is None or not getattr(fs, "async_impl", False):
+    if not getattr(fs, "async_impl", False):
         return getattr(fs, name)(*args, **options)
-    return fsspec.asyn.sync(fs.loop, getattr(fs, f"_{name}"), *args, timeout=timeout, **options)
-
-
-def publish(url: str, data: bytes, create_only: bool = False) -> None:
-    """Writes a whole file; see `publishing`."""
-    with publishing(url, create_only) as file:
-        file.write(data)
-
-
-@contextlib.contextmanager
-def publishing(url: str, create_only: bool = False) -> Iterator[IO[bytes]]:
-    """A file to write, which appears under `url` complete when the block ends, or never.
-
-    With `create_only`, raises FileExistsError if the name is taken by then (stores without a
-    conditional put are checked just before). Raises HeadraceError if the store refuses.
-    """
-    fs, path = filesystem(url)
-    local = _is_local(fs)
-    folder = os.path.dirname(path) if local else None
-    try:
-        if folder:
-            os.makedirs(folder, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            dir=folder, prefix=f".{os.path.basename(path)}.", suffix=PARTIAL, delete=False
-        ) as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX)  # tells `sweep` that its owner lives
-                yield file
-                file.flush()
-                _move_into_place(fs, file, path, local, create_only)
-            finally:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(file.name)
-    except FileExistsError:
-        raise
-    except OSError as error:
-        raise HeadraceError(_why_not_written(url, error)) from error
-    except Exception as error:
-        if not _is_of_a_store(error):
-            raise
-        raise HeadraceError(f"{redact(url)}: not written: {error}") from error
+    answer = asyncio.wait_for(getattr(fs, f"_{name}")(*args, **options), timeout)
+    return ending.result(asyncio.run_coroutine_threadsafe(answer, fs.loop))
 
 
 def is_local(url: str) -> bool:
     """Whether a file lies on a disk of this machine."""
-    return _is_local(filesystem(url)[0])
-
-
-def _is_local(fs: Any) -> bool:
+    fs, _ = filesystem(url)
     return "file" in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,))
-
-
-def _move_into_place(fs: Any, file: Any, path: str, local: bool, create_only: bool) -> None:
-    if not local:
-        fs.put_file(file.name, path, mode="create" if create_only else "overwrite")
-        return
-    os.fchmod(file.fileno(), 0o644)
-    os.fsync(file.fileno())
-    if create_only:
-        os.link(file.name, path)
-    else:
-        os.replace(file.name, path)
-
-
-def _why_not_written(url: str, error: OSError) -> str:
-    advice = {
-        errno.ENOSPC: "the disk is full; free some space and run the same command again",
-        errno.EDQUOT: "the quota is used up; free some space and run the same command again",
-        errno.EROFS: "the store is read-only; write somewhere else",
-        errno.EACCES: "writing is not allowed; check the owner and mode of the folder",
-        errno.ENOTDIR: "a part of the path is a file, not a folder; choose another path",
-    }
-    reason = advice.get(error.errno or 0) or error.strerror or str(error)
-    return f"{redact(url)}: not written: {reason}"
-
-
-def sweep(url: str) -> None:
-    """Removes what killed writers left below a local folder; never what a living one holds."""
-    fs, path = filesystem(url)
-    if not _is_local(fs):
-        return
-    for partial in Path(path).rglob(f".*{PARTIAL}"):
-        with contextlib.suppress(OSError), partial.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            partial.unlink()

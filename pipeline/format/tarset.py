@@ -20,9 +20,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
-from pipeline.format import store
+from pipeline.format import address, store, writing
 from pipeline.format.errors import HeadraceError
-from pipeline.format.patience import Patience, patiently
+from pipeline.format.patience import Patience, patiently, read_range
 from pipeline.format.shards import ShardSet, fingerprint, kept_index
 from pipeline.format.snapshot import index_tar, parquet_bytes
 from pipeline.format.store import Stat
@@ -34,6 +34,9 @@ LISTED = 16
 
 READS = 16
 """Indexes whose counts are read at once."""
+
+TAIL = 1 << 16
+"""Bytes at the end of an index that hold its counts, even those of some ten million samples."""
 
 Run = Callable[[Callable[[Stat], bool], Sequence[Stat]], Iterable[bool]]
 """What does the work of many tars: `map`, or one that spreads it over machines."""
@@ -57,17 +60,17 @@ def tar_set(
     """
     patience = patience or Patience()
     named = [tars] if isinstance(tars, str) else list(tars)
-    found = stats([url for pattern in named for url in store.expand(pattern)], patience)
-    indexes = store.join(store.absolute(folder or default_folder()), "indexes")
+    found = stats([url for pattern in named for url in _expanded(pattern, patience)], patience)
+    indexes = address.join(address.absolute(folder or default_folder()), "indexes")
     _index_all(found, indexes, run, patience)
     with ThreadPoolExecutor(READS) as reads:
-        samples = list(reads.map(partial(_samples, indexes=indexes), found))
+        samples = list(reads.map(partial(_samples, indexes=indexes, patience=patience), found))
     urls = [tar.url for tar in found]
     folders = {url.rpartition("/")[0] + "/" for url in urls}
     root = folders.pop() if len(folders) == 1 else ""
     return ShardSet(
         id=set_id([_fingerprint(tar) for tar in found], samples),
-        label=store.redact(named[0]) + (f" and {len(named) - 1} more" if named[1:] else ""),
+        label=address.redact(named[0]) + (f" and {len(named) - 1} more" if named[1:] else ""),
         root=root,
         paths=tuple(url.removeprefix(root) for url in urls),
         samples=np.array(samples, np.int64),
@@ -75,6 +78,10 @@ def tar_set(
         versions=tuple(tar.etag for tar in found),
         indexes=indexes,
     )
+
+
+def _expanded(pattern: str, patience: Patience) -> list[str]:
+    return patiently(partial(store.expand, pattern), pattern, patience)
 
 
 def set_id(fingerprints: Sequence[str], samples: Sequence[int]) -> str:
@@ -88,7 +95,7 @@ def stats(urls: Sequence[str], patience: Patience) -> list[Stat]:
     if not urls:
         raise HeadraceError("no tars are named; give at least one URL or pattern")
     if repeated := [url for url, count in Counter(urls).items() if count > 1]:
-        raise HeadraceError(f"{store.redact(repeated[0])}: named twice; name each tar once")
+        raise HeadraceError(f"{address.redact(repeated[0])}: named twice; name each tar once")
     folders = Counter(url.rpartition("/")[0] for url in urls)
     known: dict[str, Stat] = {}
     for folder, count in folders.items():
@@ -97,7 +104,7 @@ def stats(urls: Sequence[str], patience: Patience) -> list[Stat]:
 
 
 def _stat(url: str, patience: Patience) -> Stat:
-    return patiently(partial(store.stat, url), url, patience)
+    return patiently(partial(store.stat, url, patience.stall), url, patience)
 
 
 def _listed(folder: str) -> dict[str, Stat]:
@@ -105,7 +112,7 @@ def _listed(folder: str) -> dict[str, Stat]:
     fs, path = store.filesystem(folder)
     with contextlib.suppress(HeadraceError, NotImplementedError), store.reading(folder):
         names = {
-            store.join(folder, one["name"].rpartition("/")[2]): one for one in fs.ls(path, True)
+            address.join(folder, one["name"].rpartition("/")[2]): one for one in fs.ls(path, True)
         }
         return {url: store.stat_of(url, one) for url, one in names.items() if one.get("size")}
     return {}
@@ -123,20 +130,20 @@ def index_one(tar: Stat, indexes: str, patience: Patience, wait: bool = True) ->
             table = patiently(partial(index_tar, tar.url), tar.url, patience)
             if _stat(tar.url, patience) != tar:
                 raise HeadraceError(
-                    f"{store.redact(tar.url)}: changed while it was scanned; run again once it "
+                    f"{address.redact(tar.url)}: changed while it was scanned; run again once it "
                     "is written"
                 )
-            store.publish(url, parquet_bytes(table))
+            writing.publish(url, parquet_bytes(table))
     return mine
 
 
 def _index_all(tars: Sequence[Stat], indexes: str, run: Run, patience: Patience) -> None:
     """First what no other process is at, so that they share the work, then what they left."""
-    have = store.names(indexes)
+    have = patiently(partial(store.names, indexes), indexes, patience)
     todo = [tar for tar in tars if _index_url(tar, indexes).rpartition("/")[2] not in have]
     if todo:
         _make_folder(indexes)
-        store.sweep(indexes)
+        writing.sweep(indexes)
         nbytes = sum(tar.nbytes for tar in todo)
         log.info("scanning %d tars of %.1f GB for their indexes, once", len(todo), nbytes / 1e9)
     for wait in (False, True):
@@ -145,15 +152,16 @@ def _index_all(tars: Sequence[Stat], indexes: str, run: Run, patience: Patience)
         todo = [tar for tar, done in zip(todo, made, strict=True) if not done]
 
 
-def _samples(tar: Stat, indexes: str) -> int:
+def _samples(tar: Stat, indexes: str, patience: Patience) -> int:
     url = _index_url(tar, indexes)
-    with store.open_read(url) as file:
-        try:
-            return int(pq.read_metadata(file).num_rows)
-        except (pa.ArrowException, OSError) as error:
-            raise HeadraceError(
-                f"{url}: not a readable index: {error}; remove it, and run again"
-            ) from error
+    size = _stat(url, patience).nbytes
+    tail = pa.BufferReader(read_range(url, max(0, size - TAIL), size, patience))
+    try:
+        return int(pq.read_metadata(tail).num_rows)
+    except (pa.ArrowException, OSError) as error:
+        raise HeadraceError(
+            f"{url}: not a readable index: {error}; remove it, and run again"
+        ) from error
 
 
 def _fingerprint(tar: Stat) -> str:

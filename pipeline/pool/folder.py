@@ -5,7 +5,7 @@ import posixpath
 from collections.abc import Iterator
 from itertools import takewhile
 
-from pipeline.format import store
+from pipeline.format import address, store
 from pipeline.format.errors import HeadraceError
 from pipeline.format.tars import IMAGE_EXTENSIONS
 from pipeline.pool import metadata
@@ -20,7 +20,7 @@ _LOST = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.EISDIR, errno.ENOTDIR, er
 
 def parts(url: str) -> list[Part]:
     """The folder's images in the order of their paths, in slices, with what tells of them."""
-    root = store.absolute(url)
+    root = address.absolute(url)
     files = {s.url.removeprefix(root + "/"): s for s in store.find(root)}
     images = [name for name in files if _is_image(name)]
     if not images:
@@ -79,7 +79,7 @@ def _load(root: str, name: str, limit: int) -> tuple[bytes, str | None]:
     if name != name.encode(errors="replace").decode():  # no ledger can hold it to find it by
         return b"", "unreadable_file: its name is not UTF-8; rename it"
     try:
-        return store.read_bytes(store.join(root, name), 0, limit), None
+        return store.read_bytes(address.join(root, name), 0, limit), None
     except HeadraceError as failure:
         if not _is_lost(root, failure.__cause__):
             raise
@@ -98,4 +98,4 @@ def _is_lost(root: str, cause: BaseException | None) -> bool:
 
 def fetch(source: str, key: str, offset: int, nbytes: int) -> bytes:
     """The bytes of one file."""
-    return store.read_bytes(store.join(source, key))
+    return store.read_bytes(address.join(source, key))

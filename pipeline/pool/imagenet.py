@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from pipeline.format import store
+from pipeline.format import address, store
 from pipeline.format.tars import Damage, scan
 from pipeline.pool import folder, validation, webdataset
 from pipeline.pool.sample import Part, PoolImage, part_name
@@ -93,7 +93,7 @@ def _labels_url(part: Part) -> str:
     if part.files[-1] not in validation.READERS:
         return ""
     home = part.source.rpartition("/")[0] if _is_tar(part.source) else part.source
-    return store.join(home, part.files[-1])
+    return address.join(home, part.files[-1])
 
 
 def _is_tar(source: str) -> bool:

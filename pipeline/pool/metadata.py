@@ -5,7 +5,7 @@ import posixpath
 from collections.abc import Iterable, Iterator
 from typing import IO, Any
 
-from pipeline.format import store
+from pipeline.format import address, store
 from pipeline.pool.sample import MAX_TEXT_BYTES
 
 NAME = "metadata.jsonl"
@@ -27,7 +27,7 @@ def records(root: str, names: Iterable[str], images: set[str]) -> dict[str, dict
     found: dict[str, dict[str, Any]] = {}
     for name in sorted(names, key=lambda name: (name.count("/"), name)):
         folder = posixpath.dirname(name)
-        with store.open_read(store.join(root, name)) as file:
+        with store.open_read(address.join(root, name)) as file:
             for line in _lines(file):
                 image, record = _record(folder, line)
                 if image in images:

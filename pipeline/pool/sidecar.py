@@ -4,7 +4,7 @@ import io
 import json
 from typing import Any
 
-from pipeline.format import store
+from pipeline.format import address, store
 from pipeline.pool.sample import MAX_TEXT_BYTES, Part
 from pipeline.pool.tables import DamageError, Table, is_bytes, record
 
@@ -73,4 +73,4 @@ def _read(part: Part, ending: str, limit: int) -> bytes | None:
     name = next((name for name in part.files if name.endswith(ending)), None)
     if name is None:
         return None
-    return store.read_bytes(store.join(part.source.rpartition("/")[0], name), 0, limit)
+    return store.read_bytes(address.join(part.source.rpartition("/")[0], name), 0, limit)

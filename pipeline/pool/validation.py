@@ -15,7 +15,7 @@ import tarfile
 from collections.abc import Callable
 from typing import Any
 
-from pipeline.format import store
+from pipeline.format import address, store
 from pipeline.format.errors import HeadraceError
 
 IMAGES = 50_000
@@ -37,7 +37,7 @@ def find(folder: str) -> store.Stat:
         names = store.names(folder)
     for name in READERS:
         if name in names:
-            return store.stat(store.join(folder, name))
+            return store.stat(address.join(folder, name))
     raise HeadraceError(
         f"{folder}: nothing here tells the classes of the validation images; put one of "
         f"{', '.join(READERS)} beside them"

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
-from pipeline.format import store
+from pipeline.format import address, store
 from pipeline.format.tars import Damage, Member, Sample, scan
 from pipeline.pool import sidecar
 from pipeline.pool.sample import (
@@ -31,7 +31,7 @@ def parts(url: str) -> list[Part]:
 
 
 def _part(shard: str, folder: str, sidecars: list[str]) -> Part:
-    stats = [store.stat(url) for url in (shard, *(store.join(folder, name) for name in sidecars))]
+    stats = [store.stat(url) for url in (shard, *(address.join(folder, name) for name in sidecars))]
     versions = [version for s in stats for version in (s.url, s.nbytes, s.etag)]
     return Part("webdataset", shard, part_name(*versions), stats[0].nbytes, tuple(sidecars))
 

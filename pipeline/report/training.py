@@ -14,7 +14,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from pipeline.format import mixture, store
+from pipeline.format import address, mixture, store
 from pipeline.format.errors import HeadraceError
 from pipeline.report.charts import INK, KEPT, OTHER
 from pipeline.report.tiles import data_uri, thumbnail
@@ -79,11 +79,12 @@ class Run:
 
 def read_run(folder: str) -> Run:
     """Reads the folder of a run. Raises HeadraceError if it is not one."""
-    url = store.absolute(folder)
+    url = address.absolute(folder)
     config, lines = _config(url), _metrics(url)
     logged = [line for line in lines if "loss" in line]
     last = logged[-1] if logged else {}
     shares, trouble = _shares(config, last.get("drawn", {}))
+    bad = sum(n for kinds in last.get("bad", {}).values() for n in kinds.values())
     return Run(
         url=url,
         config=config,
@@ -91,20 +92,20 @@ def read_run(folder: str) -> Run:
         validation=_validation(lines),
         shares=shares,
         trouble=trouble,
-        replaced=sum(n for kinds in last.get("bad", {}).values() for n in kinds.values()),
+        replaced=bad or last.get("replaced", 0),  # as logs from before kinds were counted have it
         digest=last.get("digest", ""),
         pictures=_pictures(url),
     )
 
 
 def _config(url: str) -> dict[str, Any]:
-    return _json(store.join(url, "config.json"), _object)
+    return _json(address.join(url, "config.json"), _object)
 
 
 def _metrics(url: str) -> list[Line]:
     """All whole lines of the log: one that a kill cut short has no end of line."""
     return _json(
-        store.join(url, "metrics.jsonl"),
+        address.join(url, "metrics.jsonl"),
         lambda data: [_object(line, "step") for line in data.split(b"\n")[:-1]],
     )
 
@@ -162,11 +163,11 @@ def _shares(config: dict[str, Any], drawn: dict[str, int]) -> tuple[tuple[Share,
 
 def _pictures(url: str) -> tuple[Picture, ...]:
     """The first and the last grid."""
-    folder = store.join(url, "pictures")
+    folder = address.join(url, "pictures")
     steps = sorted(name.removesuffix(".png") for name in store.names(folder))
     steps = [step for step in steps if step.isdecimal()]
     chosen = [steps[0], steps[-1]] if len(steps) > 1 else steps
-    pngs = (store.read_bytes(store.join(folder, f"{step}.png")) for step in chosen)
+    pngs = (store.read_bytes(address.join(folder, f"{step}.png")) for step in chosen)
     return tuple(Picture(int(step), _embedded(png)) for step, png in zip(chosen, pngs, strict=True))
 
 

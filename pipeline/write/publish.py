@@ -4,7 +4,7 @@ from importlib.metadata import version
 
 import PIL
 
-from pipeline.format import store
+from pipeline.format import address, store, writing
 from pipeline.format.errors import HeadraceError
 from pipeline.format.snapshot import Snapshot, latest, manifest_bytes
 
@@ -37,14 +37,14 @@ def publish(snapshot: Snapshot, expected_latest: str | None) -> None:
             f"{snapshot.dataset}: LATEST moved from {expected_latest} to {found} while this job "
             "ran; run it again"
         )
-    url = store.join(snapshot.url, "manifest.json")
+    url = address.join(snapshot.url, "manifest.json")
     data = manifest_bytes(snapshot)
     try:
-        store.publish(url, data, create_only=True)
+        writing.publish(url, data, create_only=True)
     except FileExistsError:
         if store.read_bytes(url) != data:
             raise HeadraceError(
                 f"{url}: already published with other contents; the library versions differ "
                 "from those it was made with"
             ) from None
-    store.publish(store.join(snapshot.dataset, "LATEST"), f"{snapshot.id}\n".encode())
+    writing.publish(address.join(snapshot.dataset, "LATEST"), f"{snapshot.id}\n".encode())

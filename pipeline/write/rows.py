@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import ledger, plan
-from pipeline.format import store
+from pipeline.format import address
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Kept:
     @property
     def url(self) -> str:
         """The snapshot that the plan is of."""
-        return store.join(self.dataset, "snapshots", self.snapshot)
+        return address.join(self.dataset, "snapshots", self.snapshot)
 
 
 def kept_rows(

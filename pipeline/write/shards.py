@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.format import store
+from pipeline.format import address, store, writing
 from pipeline.format.errors import HeadraceError
 from pipeline.format.snapshot import Shard, parquet_bytes
 from pipeline.pool.source import Fetch, fetching
@@ -42,7 +42,7 @@ def write_shard(
     if written:
         return written
     table = rows()
-    with store.publishing(store.join(dataset, path)) as file:
+    with writing.publishing(address.join(dataset, path)) as file:
         tar = Tar(file)
         for source, mine in groupby(table.to_pylist(), key=itemgetter("source")):
             with fetching(formats[source], source) as fetch:
@@ -69,12 +69,12 @@ def _publish_index(dataset: str, shard: Shard, index: pa.Table) -> None:
     """The index, which carries the tar's size and digest: with it, the shard is complete."""
     facts = {"nbytes": str(shard.nbytes), "sha256": shard.sha256}
     table = index.replace_schema_metadata(facts)
-    store.publish(store.join(dataset, shard.index_path), parquet_bytes(table))
+    writing.publish(address.join(dataset, shard.index_path), parquet_bytes(table))
 
 
 def _published(dataset: str, path: str) -> Shard | None:
     """The shard with its size and digest, if an earlier run completed it."""
-    url = store.join(dataset, Shard(path, 0, 0, "").index_path)
+    url = address.join(dataset, Shard(path, 0, 0, "").index_path)
     if not store.exists(url):
         return None
     with store.open_read(url) as file:

@@ -81,6 +81,13 @@ def test_two_mixture_sources_of_one_name_are_refused(tmp_path):
     assert "same name" in message
 
 
+def test_a_mixture_that_no_training_would_know_as_one_is_not_published(tmp_path):
+    source = {"name": "web", "snapshot": "x", "ratio": 1}
+    message = problem(tmp_path, {"mixture": "/m/plus", "sources": [source]}, MixConfig)
+    assert "bad.yaml: mixture: '/m/plus' does not end in .json" in message
+    assert "write /m/plus.json" in message
+
+
 def test_a_missing_file_and_broken_yaml_are_named(tmp_path):
     with pytest.raises(HeadraceError, match=r"nowhere\.yaml"):
         load(str(tmp_path / "nowhere.yaml"), CurateConfig)

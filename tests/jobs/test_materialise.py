@@ -12,8 +12,11 @@ import yaml
 
 from jobs import cluster, materialise, mix
 from jobs.config import MixConfig, load
+from pipeline.format import writing
 from pipeline.format.errors import HeadraceError
-from pipeline.format.snapshot import index_tar, read_parquet
+from pipeline.format.shards import COLUMNS
+from pipeline.format.snapshot import index_tar, parquet_bytes, read_parquet
+from tests.pipeline.making import tar_of
 from tests.trainer.conftest import read_pictures, write_snapshot
 from trainer.stream.config import StreamConfig
 from trainer.stream.stream import Stream
@@ -133,6 +136,17 @@ def test_other_samples_are_refused_a_folder_that_holds_some(undisturbed, sources
     assert contents(undisturbed) == wanted
 
 
+def test_a_folder_of_another_order_of_the_same_samples_is_refused(
+    undisturbed, sources, monkeypatch
+):
+    config = MixConfig.model_validate(fields(undisturbed, sources))
+    wanted = contents(undisturbed)
+    monkeypatch.setattr(materialise, "ORDER", materialise.ORDER + 1)
+    with pytest.raises(HeadraceError, match="a folder of its own"):
+        materialise.run(mix.run(config), config.materialise, SAMPLES)
+    assert contents(undisturbed) == wanted
+
+
 def test_a_folder_of_other_tars_is_not_touched(tmp_path, sources):
     config = MixConfig.model_validate(fields(tmp_path, sources))
     (tmp_path / "first").mkdir()
@@ -151,6 +165,58 @@ def test_a_damaged_shard_is_named_and_nothing_of_it_is_written(tmp_path, picture
     with pytest.raises(HeadraceError, match=r"00000000\.tar: sample .*restore"):
         materialise.run(mix.run(config), config.materialise, 9)
     assert not (tmp_path / "first" / "materialised.json").exists()
+
+
+def test_a_sample_whose_other_files_are_damaged_is_named(tmp_path, pictures):
+    web = write_snapshot(tmp_path / "web", pictures, [9])
+    tar = Path(web.dataset.removeprefix("file://")) / web.shards[0].path
+    data, json_header = tar.read_bytes(), f"{pictures[4].key}.json".encode()
+    assert data.count(json_header) == 1
+    tar.write_bytes(data.replace(json_header, bytes(len(json_header))))
+    source = {"name": "web", "snapshot": web.url, "ratio": 1}
+    config = MixConfig.model_validate(fields(tmp_path, [source]))
+    with pytest.raises(HeadraceError, match=rf"0\.tar: sample {pictures[4].key}: .*; restore"):
+        materialise.run(mix.run(config), config.materialise, 9)
+
+
+def test_of_an_index_no_more_is_read_than_a_stream_needs(tmp_path, pictures, undisturbed):
+    """The rest of it is large, and a sample's own bytes tell as much."""
+    found = []
+    for name, part, sizes in (("web", pictures, [9, 8, 6]), ("few", pictures[23:], [4, 3])):
+        snapshot = write_snapshot(tmp_path / name, part, sizes)
+        for path in (tmp_path / name).rglob("*.idx.parquet"):
+            writing.publish(str(path), parquet_bytes(read_parquet(str(path)).select(COLUMNS)))
+        found.append({"name": name, "snapshot": snapshot.url, "ratio": 4 if name == "web" else 1})
+    config = MixConfig.model_validate(fields(tmp_path, found))
+    materialise.run(mix.run(config), config.materialise, SAMPLES)
+    tars = [
+        {p.name: p.read_bytes() for p in f.glob("first/*.tar")} for f in (tmp_path, undisturbed)
+    ]
+    assert tars[0] == tars[1]
+
+
+def test_what_a_sample_lacks_it_lacks_there_too_and_what_is_no_file_of_a_sample_is_left(tmp_path):
+    samples = {
+        "a": {"PNG": b"1"},
+        "b": {"jpg": b"2", "png": b"3", "cls": b"4"},
+        "folder/" + "k" * 150: {"json": b"{}", "webp": b"5"},
+        "d": {"gif": b"6", "txt": b""},
+    }
+    members = {f"{key}.{e}": data for key, files in samples.items() for e, data in files.items()}
+    (tmp_path / "0.tar").write_bytes(tar_of(members))
+    source = {"name": "data", "tars": str(tmp_path / "0.tar"), "ratio": 1}
+    config = MixConfig.model_validate(fields(tmp_path, [source], block=None))
+    materialise.run(mix.run(config), config.materialise, 4)
+    found = [
+        [(name, data) for name, data in sorted(sample.items()) if not name.startswith("__")]
+        for sample in read_by_webdataset(tmp_path)
+    ]
+    assert sorted(found) == [
+        [("gif", b"6"), ("txt", b"")],
+        [("jpg", b"2")],
+        [("json", b"{}"), ("webp", b"5")],
+        [("png", b"1")],
+    ]
 
 
 def test_wrong_settings_are_refused_before_any_work(tmp_path, sources):

@@ -62,7 +62,7 @@ def test_the_command_trains_and_forks_on_two_processes_and_says_how_far_it_is(
     done = headrace("train", config, "--nproc", "2")
     assert done.returncode == 0, done.stderr
     assert "step 4/4" in done.stdout
-    assert "MB on each of 2 ranks: blocks" in done.stderr
+    assert done.stderr.count("MB on each of 2 ranks: blocks") == 1
     steps = [line["step"] for line in metrics.read(tmp_path / "run" / "metrics.jsonl")]
     assert steps == [0, 2, 4, 4]
     config.write_text(yaml.safe_dump(fields | {"run": str(tmp_path / "fork"), "steps": 6}))
@@ -75,6 +75,14 @@ def test_the_command_trains_and_forks_on_two_processes_and_says_how_far_it_is(
     assert done.returncode == 1
     assert f"equal until {tmp_path / 'fork'} ends, after 2 steps" in done.stdout
     assert f"parent.run: absent and {tmp_path / 'run'}" in done.stdout
+
+
+def test_what_has_no_mixtures_name_is_refused_with_the_field_and_the_fix(tmp_path):
+    fields = yaml.safe_load((RECIPES / "aim-600m.yaml").read_text())
+    path = tmp_path / "train.yaml"
+    path.write_text(yaml.safe_dump(fields | {"mixture": "/m/plus"}))
+    with pytest.raises(HeadraceError, match=r"mixture: '/m/plus' does not end in \.json; name"):
+        load(str(path), TrainConfig)
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)

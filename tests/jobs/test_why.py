@@ -8,7 +8,7 @@ from PIL import Image
 from jobs import why
 from pipeline import plan
 from pipeline.decide.cut import CutConfig
-from pipeline.format import store
+from pipeline.format import address
 from pipeline.format.errors import HeadraceError
 from pipeline.format.snapshot import Snapshot
 from tests.pipeline.making import encode, picture
@@ -154,4 +154,4 @@ def test_a_plan_that_is_gone_is_an_error_that_names_it(pool):
     snapshot = curate(pool / "broken", str(pool / "1.tar"))
     Path(plan.part_url(snapshot.url, 0).removeprefix("file://")).unlink()
     with pytest.raises(HeadraceError, match="no such file"):
-        why.run(store.join(snapshot.dataset), "same")
+        why.run(address.join(snapshot.dataset), "same")

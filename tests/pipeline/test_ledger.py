@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline import ledger
-from pipeline.format import store
+from pipeline.format import store, writing
 from pipeline.format.errors import HeadraceError
 from pipeline.pool.sample import Part
 
@@ -82,7 +82,7 @@ def test_families_that_do_not_line_up_are_named(dataset):
 
 
 def test_a_damaged_part_is_named(dataset):
-    store.publish(ledger.part_url(dataset, "image", "aaaa", "p0"), b"PAR1 and so on PAR1")
+    writing.publish(ledger.part_url(dataset, "image", "aaaa", "p0"), b"PAR1 and so on PAR1")
     with pytest.raises(HeadraceError, match=r"image/aaaa/p0\.parquet: not a readable parquet"):
         ledger.read_part(dataset, FAMILIES, "p0", ["key"])
 

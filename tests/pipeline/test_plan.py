@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline import plan
-from pipeline.format import store
+from pipeline.format import writing
 from pipeline.format.errors import HeadraceError
 from pipeline.format.snapshot import parquet_bytes
 from tests.pipeline.decide.deciding import decided
@@ -33,7 +33,7 @@ def snapshot(tmp_path_factory, whole) -> str:
         for n, (begin, size) in enumerate(zip(first, SIZES, strict=True))
     ]
     sources = pa.Table.from_pylist(facts, plan.SOURCES_SCHEMA)
-    store.publish(plan.sources_url(url), parquet_bytes(sources))
+    writing.publish(plan.sources_url(url), parquet_bytes(sources))
     return url
 
 

@@ -1,6 +1,8 @@
 """Small snapshots of real pictures, made as the pipeline makes them but without Ray."""
 
+import contextlib
 import hashlib
+import resource
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -136,3 +138,14 @@ def world(monkeypatch) -> Iterator[World]:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with distributed.join() as joined:
         yield joined
+
+
+@contextlib.contextmanager
+def no_file_over(nbytes: int) -> Iterator[None]:
+    """The system writes no file further than that: a part of the bytes, as on a full disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (nbytes, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)

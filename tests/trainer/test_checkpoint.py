@@ -1,6 +1,8 @@
 import pytest
 import torch
 
+from pipeline.format.errors import HeadraceError
+from tests.trainer.conftest import no_file_over
 from trainer import checkpoint
 from trainer.model.aim import AIM
 from trainer.model.sizes import ModelConfig
@@ -102,6 +104,20 @@ def test_a_folder_that_a_kill_left_is_written_anew(world, tmp_path):
     other, other_optimiser = tiny(seed=1)
     checkpoint.load(checkpoint.newest(tmp_path), other, other_optimiser)
     assert_bitwise(values(other, other_optimiser), values(model, optimiser))
+
+
+@pytest.mark.parametrize(("width", "nbytes"), [(8, 100), (600, 100_000)])
+def test_a_disk_that_holds_no_checkpoint_is_told_in_one_line(world, tmp_path, width, nbytes):
+    """The system's error reaches us, or torch's own where a tensor is larger than its buffer."""
+    model = torch.nn.Linear(width, width)
+    with (
+        no_file_over(nbytes),
+        pytest.raises(HeadraceError, match=rf"{tmp_path}/00000001: not written: .*; make room"),
+    ):
+        checkpoint.save(tmp_path, 1, model, torch.optim.AdamW(model.parameters()), STATE)
+    assert checkpoint.newest(tmp_path) is None
+    checkpoint.save(tmp_path, 1, model, torch.optim.AdamW(model.parameters()), STATE)
+    assert checkpoint.newest(tmp_path) == tmp_path / "00000001"
 
 
 def test_a_complete_checkpoint_is_not_written_again(world, tmp_path):

@@ -7,8 +7,10 @@ import open_clip
 import pytest
 from safetensors.torch import load_file
 
-from pipeline.format.errors import HeadraceError
+from pipeline.format import store
+from pipeline.format.errors import HeadraceError, Unavailable
 from pipeline.format.mixture import Mixture, Source, mixture_bytes
+from pipeline.format.patience import Patience
 from trainer.contrastive import FilterConfig, train_filter
 
 MODEL = {
@@ -70,3 +72,23 @@ def test_too_many_damaged_pairs_stop_the_training(config, tmp_path, make_snapsho
     damaged = config.model_copy(update={"mixture": str(tmp_path / "own.json")})
     with pytest.raises(HeadraceError, match="source 'trusted', most of those not_an_image"):
         train_filter(damaged)
+
+
+def test_a_mixture_that_cannot_be_had_at_once_is_asked_for_again(config, monkeypatch):
+    whole, failures = store.read_bytes, [Unavailable("busy"), Unavailable("busy")]
+
+    def busy(*rest):
+        if failures:
+            raise failures.pop()
+        return whole(*rest)
+
+    monkeypatch.setattr(store, "read_bytes", busy)
+    patient = config.stream.model_copy(update={"patience": Patience(first_pause=0.01)})
+    train_filter(config.model_copy(update={"stream": patient, "steps": 1}))
+    assert not failures
+
+
+def test_what_has_no_mixtures_name_is_refused_with_the_fix(config):
+    fields = config.model_dump() | {"mixture": "/m/plus"}
+    with pytest.raises(ValueError, match=r"'/m/plus' does not end in \.json"):
+        FilterConfig.model_validate(fields)

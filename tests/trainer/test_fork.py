@@ -1,7 +1,9 @@
 """What a fork takes from its parent; whole forks are in test_train.py."""
 
+import pytest
 import torch
 
+from pipeline.format.errors import HeadraceError
 from trainer import checkpoint, fork
 from trainer.model.aim import AIM
 from trainer.model.sizes import ModelConfig
@@ -36,3 +38,10 @@ def test_betas_and_decay_are_the_forks_weights_and_moments_the_parents(world, tm
     assert [group["weight_decay"] for group in others.param_groups] == [0.7, 0.0]
     assert {group["betas"] for group in others.param_groups} == {(0.5, 0.6)}
     assert {group["lr"] for group in others.param_groups} == {0.01}
+
+
+@pytest.mark.parametrize("where", ["/parent", "/parent/checkpoints/00000008"])
+def test_a_fork_of_a_run_at_the_root_of_a_mount_resumes(tmp_path, where):
+    fork.check_same(tmp_path, {"run": "/parent"}, where)
+    with pytest.raises(HeadraceError, match=f"not forked from {where}"):
+        fork.check_same(tmp_path, {"run": "/other"}, where)

@@ -260,6 +260,16 @@ def test_a_run_killed_at_any_step_on_any_number_of_ranks_was_fed_what_an_undistu
     assert [end["bad"] for end in ends] == [ends[0]["bad"]] * 2
 
 
+def test_a_run_says_what_its_stream_will_hold_before_it_reads_a_shard(damaged, tmp_path):
+    for shard in (tmp_path / "own").rglob("*.tar"):
+        shard.unlink()
+    ratio, memory, *error = fail(damaged).splitlines()
+    assert ratio == "no source is ever further from its ratio than 0 samples"
+    assert memory.startswith("the stream holds at most ")
+    assert " MB on each of 1 ranks: blocks " in memory
+    assert "no such file" in error[-1]
+
+
 def test_too_much_damage_stops_the_run_with_source_and_reason(damaged):
     message = fail(damaged | {"stream": damaged["stream"] | {"max_bad": 0.01}})
     assert "source 'web', most of those not_an_image" in message

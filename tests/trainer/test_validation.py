@@ -3,6 +3,8 @@ import pytest
 import torch
 from PIL import Image
 
+from pipeline.format import store
+from pipeline.format.errors import Unavailable
 from pipeline.format.images import decode
 from pipeline.format.shards import of_snapshot
 from trainer import distributed
@@ -110,15 +112,33 @@ def test_only_the_first_rank_writes_the_picture(world, web, model, tmp_path):
     assert not path.exists()
 
 
-@pytest.mark.parametrize(("ranks", "batch"), [(1, 24), (5, 4), (100, 1)])
-def test_ranks_share_the_training_batch(web, ranks, batch):
-    config = TrainConfig(
+def configured(url):
+    return TrainConfig(
         run="run",
         mixture="mixture.json",
-        validation=web.url,
+        validation=url,
         model=CONFIG,
-        stream={"batch": 24, "lanes": 6, "image_size": 12},
+        stream={"batch": 24, "lanes": 6, "image_size": 12, "patience": {"first_pause": 0.01}},
         steps=1,
     )
-    opened = Validation.open(config, World(0, ranks, CPU))
+
+
+@pytest.mark.parametrize(("ranks", "batch"), [(1, 24), (5, 4), (100, 1)])
+def test_ranks_share_the_training_batch(web, ranks, batch):
+    opened = Validation.open(configured(web.url), World(0, ranks, CPU))
     assert (opened.batch, opened.image_size, len(opened.source)) == (batch, 12, 23)
+
+
+def test_a_set_that_cannot_be_had_at_once_is_asked_for_again_as_the_streams_are(web, monkeypatch):
+    whole, failures = store.read_bytes, [Unavailable("busy"), Unavailable("busy")]
+
+    def busy(*rest):
+        if failures:
+            raise failures.pop()
+        return whole(*rest)
+
+    monkeypatch.setattr(store, "read_bytes", busy)
+    config = configured(web.url)
+    opened = Validation.open(config, World(0, 1, CPU))
+    assert (len(opened.source), failures) == (23, [])
+    assert opened.source.patience == config.stream.patience

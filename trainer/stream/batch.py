@@ -1,11 +1,13 @@
 """Batches: what a stream yields."""
 
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from trainer.stream import digest
 from trainer.stream.augment import Pixels
 from trainer.stream.bad import Bad
 from trainer.stream.decode import Filled
@@ -35,6 +37,8 @@ class Batch:
     captions: list[str]
     bad: list[Bad]
     """Planned samples that are damaged, in the order of their slots; others stand in for them."""
+    digest: int = 0
+    """The proof of what was delivered; see digest.py. Batches of a validation have none."""
     fetched: float = field(default=0.0, compare=False)
     """When all of its bytes were read, by `time.monotonic`; see waits.py."""
     decoded: float = field(default=0.0, compare=False)
@@ -53,22 +57,25 @@ class Making:
     fetched: float
 
 
-def finish(making: Making) -> Batch:
-    """Waits for the pixels. Raises what a thread raised."""
+def finish(making: Making, names: Sequence[str]) -> Batch:
+    """Waits for the pixels. `names` are the sources'. Raises what a thread raised."""
     parts = [part.result() for part in making.parts]
     made = [one for part in parts for one in part.delivered]
-    slots = making.slots
+    slots, step, keys = making.slots, int(making.slots.step[0]), [one.key for one in made]
+    sources = [names[source] for source in slots.source.tolist()]
+    places = (slots.lane.tolist(), slots.slot.tolist(), sources, slots.places.epoch.tolist())
     return Batch(
-        step=int(slots.step[0]),
+        step=step,
         images=as_images(making.images),
         lanes=torch.from_numpy(slots.lane),
         slots=torch.from_numpy(slots.slot),
         sources=torch.from_numpy(slots.source),
         epochs=torch.from_numpy(slots.places.epoch),
         samples=torch.from_numpy(slots.places.sample),
-        keys=[one.key for one in made],
+        keys=keys,
         captions=[one.caption for one in made],
         bad=[one.bad for one in made if one.bad],
+        digest=digest.step_digest(step, *places, keys),
         fetched=making.fetched,
         decoded=max(part.at for part in parts),
     )

@@ -10,10 +10,11 @@ class CacheConfig(BaseModel, extra="forbid", frozen=True, use_attribute_docstrin
     """A folder on the node's own disk, which its ranks share."""
 
     folder: str = Field(min_length=1)
-    """Any folder; several runs may share it."""
+    """A path, or a `file://` URL. Several runs may share it if what they pin fits in together."""
 
     max_bytes: int = Field(gt=0)
-    """What it may hold. A source with `block: 1` on a remote store must fit in."""
+    """What its shards may take; indexes come on top, about 64 bytes a sample. All sources with
+    `block: 1` on remote stores must fit in."""
 
 
 class StreamConfig(BaseModel, extra="forbid", frozen=True, use_attribute_docstrings=True):
@@ -54,7 +55,8 @@ class StreamConfig(BaseModel, extra="forbid", frozen=True, use_attribute_docstri
     """Where shards of a remote source with `block: 1` are kept. Changes no batch."""
 
     max_bad: float = Field(default=0.01, ge=0, le=1)
-    """The run stops when a larger share of the samples drawn is damaged. Changes no batch."""
+    """A training stops when a larger share of the samples drawn is damaged. A stream alone only
+    tells of them in `Batch.bad`: see `trainer.delivered.Account`. Changes no batch."""
 
     @model_validator(mode="after")
     def _lanes_share_the_batch(self) -> "StreamConfig":

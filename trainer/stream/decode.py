@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from pipeline.format.errors import HeadraceError, Unavailable
+from pipeline.format.errors import HeadraceError
 from pipeline.format.images import ImageError, open_image, orientation, to_rgb
 from trainer.stream.augment import AugmentConfig, Draws, Pixels, augment, random_box
 from trainer.stream.bad import Bad
@@ -66,9 +66,8 @@ def deliver(
     record, reason = planned.record, ""
     for attempt in range(ATTEMPTS):
         try:
-            out[:] = crop(record, len(out), draws, config)
+            record = _crop_into(out, planned.source, record, draws, config)
         except ImageError as error:
-            _check_again(planned.source, record)
             reason = reason or str(error)
             record = _replacement(planned, seed, attempt)
         else:
@@ -78,6 +77,21 @@ def deliver(
         f"{planned.source.shards.label}: {ATTEMPTS} samples in a row cannot be decoded; "
         "the dataset is damaged"
     )
+
+
+def _crop_into(
+    out: Pixels, source: Source, record: Record, draws: Draws, config: AugmentConfig
+) -> Record:
+    """Crops a record into `out`; a damaged one is read again. Returns what was cropped.
+
+    Raises ImageError if it is damaged indeed; see `Source.again`.
+    """
+    try:
+        out[:] = crop(record, len(out), draws, config)
+    except ImageError:
+        record = source.again(record.sample, _is_damaged)
+        out[:] = crop(record, len(out), draws, config)
+    return record
 
 
 def crop(record: Record, size: int, draws: Draws, config: AugmentConfig) -> Pixels:
@@ -101,6 +115,14 @@ def _open(record: Record) -> Image.Image:
     return open_image(record.image)
 
 
+def _is_damaged(record: Record) -> bool:
+    try:
+        decode_record(record)
+    except ImageError:
+        return True
+    return False
+
+
 def _draft(image: Image.Image, size: int, draws: Draws, config: AugmentConfig) -> float:
     """Has a JPEG decoded at 1/2, 1/4 or 1/8 where its crop still has `size` pixels each way.
 
@@ -112,15 +134,6 @@ def _draft(image: Image.Image, size: int, draws: Draws, config: AugmentConfig) -
     full = image.width
     drafted = image.draft(None, (width, height))
     return drafted[1][2] / full if drafted else 1
-
-
-def _check_again(source: Source, record: Record) -> None:
-    """A sample is damaged if it was read twice alike: a store may answer wrongly once."""
-    if source.records(record.sample, 1)[0] != record:
-        raise Unavailable(
-            f"{record.url}: two reads of sample {record.key!r} differ; "
-            "look at the store, and run again"
-        )
 
 
 def _bad(planned: Planned, reason: str, instead: Record) -> Bad:

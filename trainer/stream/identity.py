@@ -3,6 +3,7 @@
 from typing import Any
 
 from trainer.stream.config import StreamConfig
+from trainer.stream.order import ORDER
 from trainer.stream.plan import PlannedSource
 from trainer.stream.source import Source
 
@@ -21,6 +22,7 @@ def identity_of(
 ) -> dict[str, Any]:
     """Everything that a batch depends on. The block is the one chosen, whatever chose it."""
     fields = config.model_dump(mode="json", exclude=FREE_TO_CHANGE | {"block"})
+    fields["order"] = ORDER
     fields["sources"] = [source.name for source in sources]  # ties in the mixing word go by place
     for described, source in zip(planned, sources, strict=True):
         fields[f"source {described.name}"] = {
@@ -54,14 +56,16 @@ def _prints(source: Source) -> str:
     return "".join(shards.fingerprint(n)[:PRINT] for n in range(len(shards.paths)))
 
 
-def changed_shards(saved: dict[str, str], sources: list[Source]) -> list[str]:
-    """The first shards that are no longer what they were, in words, of sources of the same size.
+def changed_shards(
+    saved: dict[str, str], present: dict[str, str], sources: list[Source]
+) -> list[str]:
+    """The first shards whose `shard_prints` differ, in words, of sources of the same size.
 
     Other numbers of shards are a difference of identities.
     """
     found = []
     for source in sources:
-        was, now = saved.get(source.name, ""), shard_prints([source]).get(source.name, "")
+        was, now = saved.get(source.name, ""), present.get(source.name, "")
         if len(was) == len(now):
             starts = range(0, len(now), PRINT)
             changed = [at // PRINT for at in starts if was[at : at + PRINT] != now[at : at + PRINT]]

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from pipeline.format import ending
 from trainer.stream.augment import Draws, crop_draws
 from trainer.stream.batch import Batch, Making, finish
 from trainer.stream.blocks import Blocks, Next, next_blocks
@@ -30,20 +31,25 @@ def batches(
 ) -> Generator[Batch]:
     """The batches of some lanes from step `first` on, without end.
 
-    Raises HeadraceError where a shard cannot be read: nothing is skipped. No thread outlives it.
+    Raises HeadraceError where a shard cannot be read: nothing is skipped. No thread outlives it;
+    nor is a store waited for that is down, or says nothing.
     """
+    ended: Future[None] = Future()
     # One thread keeps the order of the batches; it waits for blocks, never for decoding.
-    fetch = ThreadPoolExecutor(1, "stream-fetch")
-    read = ThreadPoolExecutor(config.reads, "stream-read")
-    decode = ThreadPoolExecutor(config.threads, "stream-decode")
+    fetch, read, decode = (
+        ThreadPoolExecutor(count, f"stream-{name}", ending.heed, (ended,))
+        for name, count in (("fetch", 1), ("read", config.reads), ("decode", config.threads))
+    )
     makings = _makings(plan, sources, lanes, config, first, read, decode)
     ahead: deque[Future[Making]] = deque()
+    names = [order.name for order in plan.orders]
     try:
         while True:
             while len(ahead) < config.read_ahead:
                 ahead.append(fetch.submit(next, makings))
-            yield finish(ahead.popleft().result())
+            yield finish(ahead.popleft().result(), names)
     finally:
+        ended.set_result(None)
         for pool in (fetch, read, decode):
             pool.shutdown(wait=False, cancel_futures=True)
         for pool in (fetch, read, decode):

@@ -48,5 +48,18 @@ class Mixing:
             rounds * self.weights[source] + self.counts[source, place] - self.counts[source, start]
         )
 
+    def worst_error(self) -> float:
+        """How many samples a source is ahead of its share, or behind it, at worst, over all lanes.
+
+        Exact: after every lane has read the whole word, the shares are those of the weights again.
+        """
+        starts = self._start(np.arange(self.lanes))
+        _, lane, alike = np.unique(starts, return_index=True, return_counts=True)
+        slot, sources = np.arange(len(self.word)), np.arange(len(self.weights))[:, None]
+        taken_by_each = (self.taken(source, lane[:, None], slot) for source in sources)
+        taken = np.stack([(alike[:, None] * each).sum(axis=0) for each in taken_by_each])
+        fair = np.outer(self.weights, slot) * self.lanes / len(self.word)
+        return float(np.abs(taken - fair).max())
+
     def _start(self, lane: Array) -> Array:
         return lane * len(self.word) // self.lanes

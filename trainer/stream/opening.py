@@ -12,6 +12,8 @@ from pipeline.format.patience import Patience, patiently
 from pipeline.format.shards import ShardSet, of_snapshot
 from pipeline.format.snapshot import read_snapshot
 from pipeline.format.tarset import tar_set
+from trainer.stream.order import default_block
+from trainer.stream.plan import PlannedSource
 
 Tars = str | Sequence[str]
 """A snapshot's URL, or tars: a list of them, or a URL with `{00..99}` or `*`, or of their
@@ -20,6 +22,9 @@ published list (`….shards.parquet`)."""
 Named = Tars | Mapping[str, tuple[Tars, float]] | Mixture
 """All that a stream can be made of: a source, the URL of a mixture (`….json`), a mixture, or
 sources by name with their ratios, as {"web": ("s3://b/web", 0.8), "in1k": ("/data/in1k", 0.2)}."""
+
+Block = int | Mapping[str, int] | None
+"""Samples read together, of all sources or by their names; `default_block` where none is given."""
 
 UNNAMED = "data"
 """The name of a source that was given none. It keys the order, so a copy of the set that lies
@@ -60,6 +65,15 @@ def open_all(
     return opened
 
 
+def as_planned(source: Opened, block: Block, lanes: int) -> PlannedSource:
+    """A source as a stream of so many lanes plans it."""
+    samples = int(source.shards.samples.sum())
+    chosen = block.get(source.name) if isinstance(block, Mapping) else block
+    return PlannedSource(
+        source.name, samples, source.weight, chosen or default_block(samples, lanes)
+    )
+
+
 def _of_mixture(source: MixtureSource, cache: str | None, patience: Patience) -> Opened:
     shards = _shards(source.snapshot, cache, patience)
     held = int(shards.samples.sum())
@@ -85,6 +99,8 @@ def _names_tars(url: str) -> bool:
 
 def _check(opened: Sequence[Opened]) -> None:
     """Names key the randomness: two sources of one name would be drawn in one order."""
+    if not opened:
+        raise HeadraceError("mixture: no source is named; name at least one")
     names = [source.name for source in opened]
     if len(set(names)) != len(names):
         raise HeadraceError(f"mixture: source names {names} repeat; give each its own")

@@ -4,6 +4,8 @@
     epoch      e, r = divmod(i, N)              epochs do not overlap
     wave       L blocks of b samples, read side by side, one open block a lane
     block      a keyed permutation of the blocks, new each epoch
+    pieces     the last wave, of what makes no full blocks; they lie among the blocks, so that the
+               end of an epoch draws from as many places as the rest of it
     sample     a keyed permutation inside the block, and a rotation of the epoch's block borders
 
 Every function is pure and works on arrays of lanes and numbers.
@@ -19,6 +21,10 @@ from trainer.stream.keyed import base_key, below, mix, permute
 
 Array = npt.NDArray[np.int64]
 MAX_BLOCK = 256
+
+ORDER = 2
+"""Raised whenever the same (sources, seed, step) comes to mean another sample: a run goes on under
+the arithmetic that it began with, or not at all."""
 
 
 class Places(NamedTuple):
@@ -73,9 +79,12 @@ class SourceOrder:
         last = rank >= full
         piece, rest = divmod(self.samples - full, self.lanes)
         depth_last, column_last = np.divmod(rank - full, self.lanes)
-        begin_last = full + column_last * piece + np.minimum(column_last, rest)
+        # After every `waves` blocks lies one piece: what lies before this block or piece?
+        blocks_before = np.where(last, (column_last + 1) * waves, block)
+        pieces_before = np.where(last, column_last, block // max(1, waves))
+        begin = blocks_before * self.block + pieces_before * piece
         return (
-            np.where(last, begin_last, block * self.block),
+            begin + np.minimum(pieces_before, rest),
             np.where(last, piece + (column_last < rest), self.block),
             np.where(last, waves * self.lanes + column_last, block),
             np.where(last, depth_last, depth),

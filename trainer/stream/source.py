@@ -1,5 +1,6 @@
 """A source opened for reading: sample numbers to bytes, by ranged reads of its shards."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -110,7 +111,7 @@ class Source:
         while length:
             shard = int(np.searchsorted(self.ends, start, side="right"))
             count = min(length, int(self.ends[shard]) - start)
-            runs.append(self._read_run(shard, start, count))
+            runs.append(self._read_run(shard, start, count, Run.has_faults))
             start, length = (start + count) % len(self), length - count
         return runs
 
@@ -122,25 +123,34 @@ class Source:
             for sample in range(run.first, run.first + len(run))
         ]
 
-    def again(self, sample: int) -> Record:
-        """A sample by another read, of the store itself."""
-        shard = int(np.searchsorted(self.ends, sample, side="right"))
-        return self._read_run(shard, sample, 1, fresh=True).record(sample)
+    def again(self, sample: int, is_damaged: Callable[[Record], bool]) -> Record:
+        """A sample by another read: damaged only if two reads of the store itself agree on it.
 
-    def _read_run(self, shard: int, start: int, count: int, fresh: bool = False) -> Run:
+        A store may answer wrongly once, and a pinned copy may rot. Raises HeadraceError as `read`
+        does, and if answers go on to differ until the deadline.
+        """
+        shard = int(np.searchsorted(self.ends, sample, side="right"))
+        run = self._read_run(shard, sample, 1, lambda run: is_damaged(run.record(sample)))
+        return run.record(sample)
+
+    def _read_run(self, shard: int, start: int, count: int, is_wrong: Callable[[Run], bool]) -> Run:
         first = start - int(self.ends[shard] - self.shards.samples[shard])
         index = self.indexes[shard].part(first, count)
         url = self.shards.url(shard)
 
         def looks_wrong(data: bytes) -> bool:
-            if not Run(url, start, index, data).has_faults():
+            if not is_wrong(Run(url, start, index, data)):
                 return False
             check_unchanged(self.shards, shard, self.patience)  # then no sample is to blame
             return True
 
         begin, end = int(index.start[0]), int(index.stop[-1])
-        pinned = None if fresh else self.pinned
-        data = pinned.read(self.shards, shard, begin, end) if pinned else None
-        if data is None or looks_wrong(data):
-            data = read_range(url, begin, end, self.patience, looks_wrong)
+        copy = self.pinned.read(self.shards, shard, begin, end) if self.pinned else None
+        if copy is not None and not looks_wrong(copy):
+            return Run(url, start, index, copy)
+        data = read_range(url, begin, end, self.patience, looks_wrong)
+        if self.pinned and copy not in (None, data):
+            self.pinned.drop(self.shards, shard)
+        if count > 1:  # of a single sample it would double the requests
+            check_unchanged(self.shards, shard, self.patience)
         return Run(url, start, index, data)

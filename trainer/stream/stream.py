@@ -1,23 +1,24 @@
 """The stream: batches whose content is a pure function of (mixture, seed, step)."""
 
 import contextlib
+import functools
 import logging
 import weakref
 from collections.abc import Generator, Iterator
 from typing import Any
 
-from pipeline.format import store
 from pipeline.format.errors import HeadraceError
 from trainer.stream import digest
 from trainer.stream.batch import Batch
 from trainer.stream.config import StreamConfig
-from trainer.stream.describe import peak_bytes, sources_of
+from trainer.stream.describe import INDEX_ROW, peak_bytes, sources_of
+from trainer.stream.heap import share_heap
 from trainer.stream.identity import changed_shards, differences, identity_of, shard_prints
+from trainer.stream.indexes import MAX_BYTES
 from trainer.stream.making import batches
-from trainer.stream.opening import Named, open_all
-from trainer.stream.order import default_block
-from trainer.stream.pinned import Pinned
-from trainer.stream.plan import PlannedSource, StreamPlan, lanes_of_rank
+from trainer.stream.opening import Named, as_planned, open_all
+from trainer.stream.pinned import Pinned, is_far
+from trainer.stream.plan import StreamPlan, lanes_of_rank
 from trainer.stream.source import Source
 
 log = logging.getLogger(__name__)
@@ -45,38 +46,36 @@ class Stream:
                 f"stream.lanes: {config.lanes} lanes cannot feed {world_size} ranks; "
                 "a lane belongs to one rank, so use at least as many lanes as ranks"
             )
+        share_heap()
         self.config, self.next_step, self.digest = config, 0, 0
         folder = config.cache.folder if config.cache else None
         opened = open_all(named, folder, config.patience)
         self.names = [name for name, _, _ in opened]
         _check_blocks(config, self.names)
         self._sources = [Source(name, shards, config.patience) for name, _, shards in opened]
-        planned = [
-            PlannedSource(source.name, len(source), weight, self._block(source))
-            for (_, weight, _), source in zip(opened, self._sources, strict=True)
-        ]
+        planned = [as_planned(source, config.block, config.lanes) for source in opened]
         self.plan = StreamPlan(planned, config.seed, config.batch, config.lanes)
         self.lanes = lanes_of_rank(rank, world_size, config.lanes)
         self.identity = identity_of(planned, self._sources, config)
-        self._pin()
+        self._pins = self._pin()
         self._live: weakref.ref[Generator[Batch]] | None = None
 
-    def _block(self, source: Source) -> int:
-        block = self.config.block
-        chosen = block.get(source.name) if isinstance(block, dict) else block
-        return chosen or default_block(len(source), self.config.lanes)
+    def _pin(self) -> Pinned | None:
+        """What brings sources that are read sample by sample, and lie far away, to this node.
 
-    def _pin(self) -> None:
-        """Has sources that are read sample by sample, and lie far away, brought to this node."""
+        It does so as long as an iteration lives.
+        """
         cache = self.config.cache
-        far = [s for s in self._sources if not store.is_local(s.shards.root)]
-        single = [source for source in far if self._block(source) == 1]
+        single = [
+            source
+            for source, order in zip(self._sources, self.plan.orders, strict=True)
+            if order.block == 1
+        ]
+        far = [source for source in single if is_far(source.shards)]
         pins = (
-            Pinned(cache.folder, cache.max_bytes, self.config.patience)
-            if cache and single
-            else None
+            Pinned(cache.folder, cache.max_bytes, self.config.patience) if cache and far else None
         )
-        for source in single:
+        for source in far:
             if pins is None:
                 log.warning(
                     "%s: each sample is one request to the store; name a stream.cache, or read by "
@@ -85,7 +84,10 @@ class Stream:
                 )
                 continue
             pins.want(source.shards)
-            source.pinned = pins
+            source.pinned, source.indexes.folder = pins, pins.indexes
+        for source in single:
+            _warn_of_indexes(source)
+        return pins
 
     def __enter__(self) -> "Stream":
         return self
@@ -112,35 +114,27 @@ class Stream:
 
     def _batches(self) -> Generator[Batch]:
         made = batches(self.plan, self._sources, self.lanes, self.config, self.next_step)
-        with contextlib.closing(made):
+        fetching = self._pins.fetching() if self._pins else contextlib.nullcontext()
+        with contextlib.closing(made), fetching:
             for batch in made:
                 self.next_step = batch.step + 1
-                self.digest = digest.total([self.digest, *self._hashes(batch)])
+                self.digest = digest.total([self.digest, batch.digest])
                 _log_bad(batch)
                 yield batch
-
-    def _hashes(self, batch: Batch) -> list[int]:
-        columns = (batch.lanes, batch.slots, batch.sources, batch.epochs)
-        rows = zip(*(column.tolist() for column in columns), batch.keys, strict=True)
-        return [
-            digest.sample_hash(batch.step, lane, slot, self.names[source], epoch, key)
-            for lane, slot, source, epoch, key in rows
-        ]
 
     def state_dict(self) -> dict[str, Any]:
         """The number of the next step, and what the stream is a function of besides.
 
         `shards` tells which shards changed, where the identity only tells that some did.
         """
-        shards = shard_prints(self._sources)
-        return {"step": self.next_step, "identity": self.identity, "shards": shards}
+        return {"step": self.next_step, "identity": self.identity, "shards": self._prints}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The next iteration begins at the saved step, its digest at zero.
 
         Raises HeadraceError if the state is of another stream.
         """
-        shards = changed_shards(state.get("shards", {}), self._sources)
+        shards = changed_shards(state.get("shards", {}), self._prints, self._sources)
         changed = shards or differences(state["identity"], self.identity)
         if changed:
             raise HeadraceError(
@@ -149,17 +143,21 @@ class Stream:
             )
         self.next_step, self.digest = state["step"], 0
 
+    @functools.cached_property
+    def _prints(self) -> dict[str, str]:
+        return shard_prints(self._sources)
+
     def describe(self) -> dict[str, Any]:
-        """What to print first: `peak_bytes` of this rank by kind, and the `sources` by name.
+        """What to print first: `peak_bytes` of this rank by kind, the `sources` by name, and the
+        `worst_error` of the ratio in samples, at any step of all ranks.
 
         See describe.py. JSON can hold it.
         """
-        held = peak_bytes(self.plan, self._sources, len(self.lanes), self.config)
-        return {"peak_bytes": held, "sources": sources_of(self.plan, self.next_step)}
-
-    def peak_bytes(self) -> int:
-        """The most that this rank's part of the stream holds in memory."""
-        return sum(peak_bytes(self.plan, self._sources, len(self.lanes), self.config).values())
+        return {
+            "peak_bytes": peak_bytes(self.plan, self._sources, len(self.lanes), self.config),
+            "sources": sources_of(self.plan, self.next_step),
+            "worst_error": round(self.plan.mixing.worst_error(), 2),
+        }
 
 
 def _log_bad(batch: Batch) -> None:
@@ -167,6 +165,17 @@ def _log_bad(batch: Batch) -> None:
         log.warning(
             "step %d: sample %d of %s (%s, %s): %s; %s stands in for it",
             *(batch.step, bad.sample, bad.source, bad.url, bad.key, bad.reason, bad.instead),
+        )
+
+
+def _warn_of_indexes(source: Source) -> None:
+    """Neighbours in the order of single samples are of any two shards."""
+    nbytes = len(source) * INDEX_ROW
+    if nbytes > MAX_BYTES and source.indexes.folder is None:
+        log.warning(
+            "%s: with `block: 1`, indexes of %d samples take up to %d MB, of which %d are held: "
+            "most samples may have to wait for one that is read again; read by blocks",
+            *(source.shards.label, len(source), nbytes >> 20, MAX_BYTES >> 20),
         )
 
 

@@ -12,66 +12,25 @@ order. Nothing else should run beside it. README.md says what is timed and where
 
 import argparse
 import json
-import os
-import tempfile
-from collections.abc import Callable
 from dataclasses import fields
 from functools import partial
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from .. import command
-from . import measure, rows, shuffle, table
+from .. import comparison
+from ..comparison import tried
+from . import measure, rows, s3, shuffle, table
 from .rows import FAR, OURS, ROWS, Row
 
-T = TypeVar("T")
-PARTS = ("convert", "look", "speed", "resume", "elastic")
+NAME = "stream"
+PARTS = ("convert", "look", "speed", "resume", "elastic", "s3")
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.benchmarks.stream",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = comparison.parser(NAME, __doc__)
     add = parser.add_argument
-    add("--pool", type=Path, required=True, help="what throughput.pool wrote")
-    add("--peers", type=Path, required=True, help="what stream/install.sh wrote")
-    add("--runs", type=int, default=5, help="timed runs of each row (default 5)")
     add("--batch", type=int, default=256, help="images in a batch (default 256)")
     add("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure (default all)")
-    add("--only", nargs="+", metavar="WORD", help="only rows with one of these in their name")
-    add("--cores", default="0,1", help="processors to use, as numbers (default 0,1)")
-    add("--limit", type=float, default=180, help="seconds after which a run failed (default 180)")
-    add("--work", type=Path, help="scratch folder, on a local disk (default: a temporary one)")
-    add("--json", type=Path, help="where to write every single run")
-    add("--list", action="store_true", help="name the rows, run nothing")
     return parser.parse_args()
-
-
-def chosen(given: argparse.Namespace) -> list[Row]:
-    """The rows that can run; says why of each that cannot."""
-    found = []
-    for row in [*ROWS, FAR]:
-        if given.only and not any(word.lower() in row.tool.lower() for word in given.only):
-            continue
-        why = rows.missing(row, given.peers)
-        if why or given.list:
-            print(f"{row.tool}: {why or 'ready'}", flush=True)
-        if not why:
-            found.append(row)
-    return found
-
-
-def tried(what: str, row: Row, call: Callable[[], T]) -> T | None:
-    """What `call` returns; None, and a line that says why, where it failed."""
-    try:
-        result = call()
-    except (command.Failed, ValueError, KeyError, IndexError) as error:
-        print(f"{what}  {row.tool}: {error or type(error).__name__}", flush=True)
-        return None
-    print(f"{what}  {row.tool}", flush=True)
-    return result
 
 
 def run_all(bench: measure.Bench, todo: list[Row], parts: list[str], runs: int) -> table.Results:
@@ -79,7 +38,7 @@ def run_all(bench: measure.Bench, todo: list[Row], parts: list[str], runs: int) 
     results = table.Results()
     if "convert" in parts:
         for row in [row for row in todo if row.converts]:
-            if made := tried("convert", row, partial(measure.convert, bench, row)):
+            if made := tried(f"convert  {row.tool}", partial(measure.convert, bench, row)):
                 results.conversions[row] = made
     if "look" in parts:
         look_all(bench, todo, results)
@@ -87,19 +46,21 @@ def run_all(bench: measure.Bench, todo: list[Row], parts: list[str], runs: int) 
         results.epochs = time_all(bench, [row for row in todo if row is not FAR], runs)
     if "resume" in parts:
         for row in [row for row in todo if row.resumes or row is FAR]:
-            if seconds := tried("resume", row, partial(measure.resume, bench, row, runs)):
+            if seconds := tried(f"resume  {row.tool}", partial(measure.resume, bench, row, runs)):
                 results.resumes[row] = seconds
     if "elastic" in parts:
         for row in [row for row in todo if row.resumes]:
-            if outcome := tried("elastic", row, partial(measure.elastic, bench, row)):
+            if outcome := tried(f"elastic  {row.tool}", partial(measure.elastic, bench, row)):
                 results.elastic[row] = outcome
+    if "s3" in parts:
+        store_all(bench, [row for row in todo if row.reads_s3], results)
     return results
 
 
 def look_all(bench: measure.Bench, todo: list[Row], results: table.Results) -> None:
     """Memory and shuffle of each row that gives batches."""
     for row in [row for row in todo if row.reads and row is not FAR]:
-        if found := tried("look", row, partial(measure.look, bench, row)):
+        if found := tried(f"look  {row.tool}", partial(measure.look, bench, row)):
             results.peaks[row] = found.peak
             results.qualities[row] = shuffle.quality(found.keys)
             if row.tool == OURS:
@@ -108,18 +69,22 @@ def look_all(bench: measure.Bench, todo: list[Row], results: table.Results) -> N
 
 def time_all(bench: measure.Bench, todo: list[Row], runs: int) -> dict[Row, list[measure.Epoch]]:
     """Timed epochs, by row and in the order of the table."""
-    found: dict[Row, list[measure.Epoch]] = {row: [] for row in todo}
-    failed = set()
-    for number in range(runs):
-        for row in todo if number % 2 == 0 else reversed(todo):
-            if row in failed:
-                continue
-            epoch = tried(f"run {number + 1}", row, partial(measure.epoch, bench, row))
-            if epoch:
-                found[row].append(epoch)
-            else:
-                failed.add(row)
-    return {row: epochs for row, epochs in found.items() if epochs}
+
+    def once(number: str, row: Row) -> measure.Epoch | None:
+        return tried(f"{number}  {row.tool}", partial(measure.epoch, bench, row))
+
+    return comparison.alternating(todo, runs, once)
+
+
+def store_all(bench: measure.Bench, todo: list[Row], results: table.Results) -> None:
+    """One epoch of each row, of what an S3 server on this machine holds."""
+    with s3.serving():
+        s3.upload(bench.pool / "tars")
+        for row in todo:
+            s3.upload(bench.data(row))
+            call = partial(measure.from_store, bench, row, s3.URL)
+            if epoch := tried(f"s3  {row.tool}", call):
+                results.stored[row] = epoch
 
 
 def by_tool(results: table.Results) -> dict[str, Any]:
@@ -132,22 +97,13 @@ def by_tool(results: table.Results) -> dict[str, Any]:
 
 def main() -> None:
     given = arguments()
-    todo = chosen(given)
+    todo = comparison.chosen(given, {row.tool: row for row in [*ROWS, FAR]}, rows.missing)
     if given.list:
+        print(f"parts: {', '.join(PARTS)}")
         return
-    os.sched_setaffinity(0, [int(core) for core in given.cores.split(",")])
-    command.adopt_orphans()
-    facts = json.loads((given.pool / "pool.json").read_text())
-    work = (given.work or Path(tempfile.mkdtemp(prefix="stream-"))).absolute()
-    (work / "data").mkdir(parents=True, exist_ok=True)
-    bench = measure.Bench(
-        given.peers.absolute(),
-        given.pool.absolute(),
-        work,
-        given.batch,
-        facts["images"] // given.batch,
-        given.limit,
-    )
+    facts, work = comparison.begin(given, NAME)
+    batches = facts["images"] // given.batch
+    bench = measure.Bench(given.peers, given.pool, work, given.batch, batches, given.limit)
     results = run_all(bench, todo, given.parts, given.runs)
     print(f"\npool: {facts}\nlogs: {work}\n")
     print("\n\n".join(table.tables(results)))

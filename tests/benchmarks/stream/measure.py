@@ -5,7 +5,7 @@ import shutil
 import socket
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,7 +34,11 @@ class Bench:
 
     def line(self, row: Row, *more: object) -> list[str]:
         """The command that runs a row's tool."""
-        return rows.command(row, self.peers, self.pool, self.work / "data", *more)
+        return rows.command(row, self.peers, self.pool, self.data(row), *more)
+
+    def data(self, row: Row) -> Path:
+        """A folder for what the tool makes of the pool: variants of a tool share it."""
+        return self.work / "data" / row.data
 
     def log(self, row: Row, what: str) -> Path:
         name = "".join(sign if sign.isalnum() else "-" for sign in f"{row.tool} {what}")
@@ -71,20 +75,28 @@ class Look(NamedTuple):
 
 def convert(bench: Bench, row: Row) -> Conversion:
     """Makes what the tool reads anew."""
-    folder = bench.work / "data" / row.data
+    folder = bench.data(row)
     shutil.rmtree(folder, ignore_errors=True)
     said = bench.run(row, "convert", "--convert", "--batches", 0)
     nbytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     return Conversion(said.told["seconds"], nbytes)
 
 
-def epoch(bench: Bench, row: Row) -> Epoch:
+def epoch(bench: Bench, row: Row, *more: object) -> Epoch:
     """One timed epoch."""
     others = busy()
-    said = bench.run(row, "epoch", *_epoch(bench))
+    said = bench.run(row, "epoch", *_epoch(bench), *more)
     told = said.told
     first = told["first_at"] - said.begun if row.reads else 0.0
     return Epoch(told["images"] / told["seconds"], first, told["pillow"], others)
+
+
+def from_store(bench: Bench, row: Row, url: str) -> Epoch:
+    """The same of what a store holds, by a tool that has nothing of it on this machine yet."""
+    away = replace(bench, work=bench.work / "s3")
+    shutil.rmtree(away.data(row), ignore_errors=True)
+    away.work.mkdir(exist_ok=True)
+    return epoch(away, row, "--store", url)
 
 
 def look(bench: Bench, row: Row) -> Look:

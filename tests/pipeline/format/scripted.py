@@ -21,8 +21,17 @@ class ScriptedStore(AsyncFileSystem):
     asked: ClassVar[list[tuple[str, int | None, int | None]]] = []
     abandoned: ClassVar[list[str]] = []
     """Reads that were ended from outside."""
+    pauses: ClassVar[list[float]] = []
+    """Seconds before the answers to the next look-ups."""
+
+    async def _ls(self, path, detail=True, **options):
+        names = [name for name in self.files if name.rpartition("/")[0] == path]
+        return [await self._info(name) for name in names] if detail else names
 
     async def _info(self, path, **options):
+        await asyncio.sleep(self.pauses.pop(0) if self.pauses else 0)
+        if any(name.startswith(f"{path}/") for name in self.files):
+            return {"name": path, "size": 0, "type": "directory"}
         if path not in self.files:
             raise FileNotFoundError(path)
         return {"name": path, "size": len(self.files[path]), "type": "file", "ETag": "1"}
@@ -47,5 +56,5 @@ def empty() -> type[ScriptedStore]:
     """The store, without a file or a script."""
     fsspec.register_implementation("scripted", ScriptedStore, clobber=True)
     ScriptedStore.files, ScriptedStore.script = {}, []
-    ScriptedStore.asked, ScriptedStore.abandoned = [], []
+    ScriptedStore.asked, ScriptedStore.abandoned, ScriptedStore.pauses = [], [], []
     return ScriptedStore

@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from pipeline.format import store, tarset
+from pipeline.format import tarset, writing
 from pipeline.format.errors import HeadraceError
 from pipeline.format.listing import publish_listing, read_listing
 from pipeline.format.shards import ShardSet, read_index
@@ -64,7 +64,7 @@ def changed(table: pa.Table, column: str, value: object) -> pa.Table:
 )
 def test_a_list_that_was_changed_is_found_out(shards, column, value):
     url = publish_listing(shards)
-    store.publish(url, parquet_bytes(changed(read_parquet(url), column, value)))
+    writing.publish(url, parquet_bytes(changed(read_parquet(url), column, value)))
     with pytest.raises(HeadraceError, match=f"{url}: was changed since it was published"):
         read_listing(url)
 

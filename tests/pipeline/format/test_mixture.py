@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from pipeline.format import store
+from pipeline.format import writing
 from pipeline.format.errors import HeadraceError
 from pipeline.format.mixture import (
     Mixture,
@@ -75,7 +75,7 @@ def test_ratios_that_need_too_long_a_word_are_refused():
 
 
 def test_a_mixture_comes_back_as_it_was_published(tmp_path):
-    store.publish(f"{tmp_path}/mix.json", mixture_bytes(MIXTURE))
+    writing.publish(f"{tmp_path}/mix.json", mixture_bytes(MIXTURE))
     assert read_mixture(f"{tmp_path}/mix.json") == MIXTURE
 
 
@@ -84,7 +84,7 @@ def test_a_mixture_of_snapshots_is_of_the_first_format_and_one_with_tars_of_the_
     mixed = Mixture((*MIXTURE.sources, tars))
     formats = [json.loads(mixture_bytes(one))["format"] for one in (MIXTURE, mixed)]
     assert formats == [1, 2]
-    store.publish(f"{tmp_path}/mix.json", mixture_bytes(mixed))
+    writing.publish(f"{tmp_path}/mix.json", mixture_bytes(mixed))
     assert read_mixture(f"{tmp_path}/mix.json") == mixed
 
 

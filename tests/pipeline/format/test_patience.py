@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from pipeline.format import store
+from pipeline.format import address, store
 from pipeline.format.errors import HeadraceError, Unavailable
 from pipeline.format.patience import Patience, _pause, patiently, read_range, read_whole
 from tests.pipeline.format import scripted
@@ -204,7 +204,7 @@ def test_credentials_in_a_url_are_not_repeated():
     url = "https://host/0.tar?X-Amz-Signature=hunter2&key=1"
 
     def fail() -> None:
-        raise Unavailable(f"{store.redact(url)}: away")
+        raise Unavailable(f"{address.redact(url)}: away")
 
     with pytest.raises(HeadraceError, match=r"^https://host/0\.tar: given up .*: away;") as caught:
         patiently(fail, url, SHORT)

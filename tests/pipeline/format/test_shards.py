@@ -1,6 +1,7 @@
 """The shards of a source: their URLs, what caches keep them under, and their indexes."""
 
 import dataclasses
+import time
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from pipeline.format.errors import HeadraceError
 from pipeline.format.patience import Patience
 from pipeline.format.shards import ShardSet, check_unchanged, of_snapshot, read_index
 from pipeline.format.snapshot import Shard, index_tar, parquet_bytes
+from tests.pipeline.format import scripted
 from tests.pipeline.format.test_snapshot import ID, snapshot
 from tests.pipeline.making import png, tar_of
 
@@ -139,6 +141,17 @@ def test_a_tar_that_is_gone_is_named(indexed, tmp_path):
     (tmp_path / "0.tar").unlink()
     with pytest.raises(HeadraceError, match=r"0\.tar: no such file"):
         check_unchanged(shards, 0, Patience())
+
+
+def test_a_look_up_that_stalls_is_given_up_and_made_again():
+    fake = scripted.empty()
+    fake.files["b/0.tar"] = b"1234"
+    told = {"nbytes": np.array([4]), "versions": ("1",), "indexes": "/cache"}
+    shards = shard_set(root="scripted://b/", paths=("0.tar",), **told)
+    fake.pauses = [60.0]
+    begun = time.monotonic()
+    check_unchanged(shards, 0, Patience(deadline=30, first_pause=0.001, stall=0.1))
+    assert time.monotonic() - begun < 5
 
 
 def test_the_shards_of_a_snapshot_are_not_looked_up(indexed, tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from pipeline.format import store
+from pipeline.format import writing
 from pipeline.format.errors import HeadraceError
 from pipeline.format.snapshot import (
     INDEX_SCHEMA,
@@ -48,8 +48,8 @@ def snapshot(dataset: str, **changes) -> Snapshot:
 
 
 def publish(one: Snapshot) -> None:
-    store.publish(f"{one.url}/manifest.json", manifest_bytes(one))
-    store.publish(f"{one.dataset}/LATEST", f"{one.id}\n".encode())
+    writing.publish(f"{one.url}/manifest.json", manifest_bytes(one))
+    writing.publish(f"{one.dataset}/LATEST", f"{one.id}\n".encode())
 
 
 # Ids
@@ -135,7 +135,7 @@ def test_a_missing_snapshot_names_its_manifest(tmp_path):
 )
 def test_a_file_that_is_no_manifest_is_named(tmp_path, contents, complaint):
     url = f"{tmp_path}/snapshots/{ID}"
-    store.publish(f"{url}/manifest.json", contents)
+    writing.publish(f"{url}/manifest.json", contents)
     with pytest.raises(HeadraceError, match=rf"{ID}/manifest\.json: {complaint}"):
         read_snapshot(url)
 

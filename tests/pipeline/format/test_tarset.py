@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
+import time
 from multiprocessing import get_context
 from pathlib import Path
 
 import fsspec
+import pyarrow as pa
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
@@ -14,9 +16,12 @@ from pipeline.format import store, tarset
 from pipeline.format.errors import HeadraceError
 from pipeline.format.patience import Patience
 from pipeline.format.shards import read_index
-from pipeline.format.snapshot import index_tar, parquet_bytes
+from pipeline.format.snapshot import INDEX_SCHEMA, index_tar, parquet_bytes
 from pipeline.format.tarset import index_one, stats, tar_set
+from tests.pipeline.format import scripted
 from tests.pipeline.making import member, png, tar_of
+
+QUICK = Patience(deadline=30, first_pause=0.001, longest_pause=0.01, stall=0.1)
 
 
 def write_tars(folder: Path, count: int, samples: int = 2) -> list[str]:
@@ -108,6 +113,15 @@ def test_a_hole_in_many_tars_is_named(tmp_path):
         stats([*urls, f"file://{tmp_path}/pool/9999.tar"], Patience())
 
 
+def test_a_look_up_that_stalls_is_given_up_and_made_again():
+    fake = scripted.empty()
+    fake.files["b/0.tar"] = b"1234"
+    fake.pauses = [60.0]
+    begun = time.monotonic()
+    assert [tar.nbytes for tar in stats(["scripted://b/0.tar"], QUICK)] == [4]
+    assert time.monotonic() - begun < 5
+
+
 # Scanning once
 
 
@@ -150,6 +164,33 @@ def test_indexes_may_lie_in_any_store(pool, scanned):
     assert sets[1].index_url(2).startswith("memory://kept/indexes/")
     assert read_index(sets[1], 2).keys.to_pylist() == ["0004", "0005"]
     fsspec.filesystem("memory").rm("/kept", recursive=True)
+
+
+@pytest.fixture
+def kept(pool, cache) -> type[scripted.ScriptedStore]:
+    """A store, `scripted://kept`, that holds the indexes of the pool."""
+    fake = scripted.empty()
+    tar_set(f"{pool}/*.tar", cache)
+    for path in Path(cache, "indexes").iterdir():
+        fake.files[f"kept/indexes/{path.name}"] = path.read_bytes()
+    return fake
+
+
+def test_indexes_in_a_store_that_fails_are_asked_for_again(pool, cache, kept, scanned):
+    kept.script, kept.pauses = [OSError("busy"), b"", 60.0], [0.0, 60.0]
+    shards = tar_set(f"{pool}/*.tar", "scripted://kept", patience=QUICK)
+    assert shards.id == tar_set(f"{pool}/*.tar", cache).id
+    assert kept.script == kept.pauses == scanned == []
+
+
+def test_of_a_large_index_only_the_end_is_read_for_its_count(pool, kept):
+    rows = [{"key": os.urandom(16).hex()} for _ in range(10_000)]
+    large = parquet_bytes(pa.Table.from_pylist(rows, schema=INDEX_SCHEMA))
+    assert len(large) > 2 * tarset.TAIL
+    kept.files |= dict.fromkeys(kept.files, large)
+    shards = tar_set(f"{pool}/*.tar", "scripted://kept", patience=QUICK)
+    assert shards.samples.tolist() == [10_000] * 3
+    assert {stop - start for _, start, stop in kept.asked} == {tarset.TAIL}
 
 
 def test_a_store_that_cannot_list_its_folders_is_asked_for_each_tar(tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ from pipeline.decide.judge import prepare
 from pipeline.decide.layout import WriteConfig
 from pipeline.decide.pool import Pool
 from pipeline.decide.rules import RulesConfig
-from pipeline.format import store
+from pipeline.format import address, writing
 from pipeline.format.snapshot import Shard, Snapshot, parquet_bytes, snapshot_id
 from pipeline.measure import image
 from pipeline.measure.image import ImageConfig, measure_part
@@ -35,7 +35,7 @@ IMAGE = {"image": image.fingerprint(ImageConfig())}
 
 def curate(dataset: Path, pool: str, config: DecideConfig = DECIDE) -> Snapshot:
     """A snapshot of a pool of tars, its kept images in one shard."""
-    found, url = parts((SourceConfig(url=pool),)), store.absolute(str(dataset))
+    found, url = parts((SourceConfig(url=pool),)), address.absolute(str(dataset))
     families = IMAGE | ({"clip": "c"} if config.cuts else {})
     for part in found:
         measure(url, part, families)
@@ -46,7 +46,7 @@ def curate(dataset: Path, pool: str, config: DecideConfig = DECIDE) -> Snapshot:
     decided = decide(Local(), measured, prepare(config, None), config, WriteConfig())
     identity = {"decide": config.model_dump(mode="json"), "sources": [{"url": pool}]}
     mark = snapshot_id(identity, decided.sha256, None)
-    keep_plan(store.join(url, "snapshots", mark), decided, found, measured)
+    keep_plan(address.join(url, "snapshots", mark), decided, found, measured)
     shard = write(Kept(url, mark, families), found)
     digest, libraries = decided.sha256, library_versions()
     snapshot = Snapshot(
@@ -79,7 +79,7 @@ def keep_plan(folder: str, decided: Decided, found: list[Part], pool: Pool) -> N
     columns |= {"first_row": pool.bounds[:-1], "rows": list(pool.rows)}
     columns["not_downloaded"] = [0] * len(found)
     table = pa.table({name: columns[name] for name in plan.SOURCES_SCHEMA.names})
-    store.publish(plan.sources_url(folder), parquet_bytes(table.cast(plan.SOURCES_SCHEMA)))
+    writing.publish(plan.sources_url(folder), parquet_bytes(table.cast(plan.SOURCES_SCHEMA)))
 
 
 def write(kept: Kept, found: list[Part]) -> Shard:

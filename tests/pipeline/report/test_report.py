@@ -16,11 +16,11 @@ from pipeline.decide.config import DecideConfig
 from pipeline.decide.cut import CutConfig
 from pipeline.decide.rules import Range
 from pipeline.decide.verdict import Reason
-from pipeline.format import store
+from pipeline.format import writing
 from pipeline.format.errors import HeadraceError
 from pipeline.format.mixture import Mixture, Source, mixture_bytes
 from pipeline.format.snapshot import Snapshot
-from pipeline.report import histograms, page
+from pipeline.report import histograms, page, training
 from pipeline.report.curation import Curation, Row, read_curation, rows_at
 from pipeline.report.duplicates import copies
 from pipeline.report.funnel import funnel
@@ -49,9 +49,9 @@ def all_rows(curation: Curation) -> list[Row]:
 def write_run(folder: Path, snapshot: Snapshot) -> Path:
     """The folder of a run that drew three quarters from the snapshot."""
     sources = (Source("web", snapshot.url, 3, snapshot.samples), Source("other", "file:///o", 1, 9))
-    store.publish(str(folder / "mixture.json"), mixture_bytes(Mixture(sources)))
+    writing.publish(str(folder / "mixture.json"), mixture_bytes(Mixture(sources)))
     config = json.dumps({"mixture": str(folder / "mixture.json"), "steps": 20})
-    store.publish(str(folder / "config.json"), config.encode())
+    writing.publish(str(folder / "config.json"), config.encode())
     lines = [
         {"step": 0, "validation": {"causal": 2.0, "prefix": 2.1}},
         {"step": 10, "loss": 0.9, "drawn": {"other": 10, "web": 30}, "bad": {}, "digest": "a"},
@@ -59,11 +59,11 @@ def write_run(folder: Path, snapshot: Snapshot) -> Path:
         {"step": 20, "validation": {"causal": 0.6, "prefix": 0.5}},
     ]
     text = "".join(json.dumps(line) + "\n" for line in lines) + '{"step": 30, "lo'
-    store.publish(str(folder / "metrics.jsonl"), text.encode())
+    writing.publish(str(folder / "metrics.jsonl"), text.encode())
     for step in (0, 10, 20):
         png = io.BytesIO()
         Image.new("RGB", (8, 4), (step, 0, 0)).save(png, "PNG")
-        store.publish(str(folder / "pictures" / f"{step:08d}.png"), png.getvalue())
+        writing.publish(str(folder / "pictures" / f"{step:08d}.png"), png.getvalue())
     return folder
 
 
@@ -358,6 +358,13 @@ def test_a_run_is_shown_with_what_it_drew_its_losses_and_its_pictures(html):
     assert "80, of which 3 stood in for a damaged one" in text
     assert "b7" in text
     assert "2.00 → 0.60" in Elements(html).text
+
+
+def test_a_run_that_counted_damage_without_its_kinds_still_tells_how_much(scored, tmp_path):
+    folder = write_run(tmp_path / "run", scored)
+    log = folder / "metrics.jsonl"
+    log.write_text(log.read_text().replace(f'"bad": {json.dumps(BAD)}', '"replaced": 5'))
+    assert training.read_run(str(folder)).replaced == 5
 
 
 def test_without_a_run_there_is_no_word_of_training(scored):

@@ -13,8 +13,8 @@ UNAVAILABLE, FORBIDDEN = "unavailable", "forbidden"
 """Answers of 503 and 403."""
 RESET, TRUNCATED = "reset", "truncated"
 """The length of the whole body, and half of it; then the line is cut, or closed as usual."""
-SLOW = "slow"
-"""Ten bytes a second."""
+SLOW, SILENT = "slow", "silent"
+"""Ten bytes a second, or none at all, for a minute."""
 WHOLE, ELSEWHERE = "whole", "elsewhere"
 """The whole object with 200, or another range of the same length."""
 
@@ -65,6 +65,8 @@ class Handler(BaseHTTPRequestHandler):
         asked = self.headers.get("Range")
         is_read = self.command == "GET" and asked
         fault = self.server.next_fault() if is_read else None
+        if fault == SILENT:
+            time.sleep(60)
         if fault in ERRORS:
             status, code = ERRORS[fault]
             self._say(status, {}, ERROR.format(code).encode())

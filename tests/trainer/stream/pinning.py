@@ -45,12 +45,18 @@ def counted(snapshot: str) -> ShardSet:
     return of_snapshot(read_snapshot(snapshot.replace("file://", "counting://", 1)))
 
 
+def wait_for(pins: pinned.Pinned) -> None:
+    """Until it has seen to all that is wanted."""
+    with pins.fetching() as threads:
+        for thread in threads:
+            thread.join()
+
+
 def main(snapshot: str, folder: str, max_bytes: str) -> None:
     """Pins all shards, and prints how many of them can be read then."""
     shards, pins = counted(snapshot), pinned.Pinned(folder, int(max_bytes))
     pins.want(shards)
-    for thread in pins._threads:
-        thread.join()
+    wait_for(pins)
     print(sum(pins.read(shards, n, 0, 512) is not None for n in range(len(shards.paths))))
 
 

@@ -159,6 +159,18 @@ def test_a_shard_that_changes_under_a_run_ends_it_with_its_name(tmp_path, pictur
             list(itertools.islice(stream, 4))
 
 
+def test_a_shard_whose_pixels_alone_change_under_a_run_ends_it_too(tmp_path, pictures, config):
+    """The same names at the same places: no header tells of it."""
+    write_shard(tmp_path, "0.tar", pictures[:6])
+    with Stream(str(tmp_path / "0.tar"), config) as stream:
+        batches = iter(stream)
+        next(batches)
+        tar = tmp_path / "0.tar"
+        tar.write_bytes(tar.read_bytes().replace(pictures[3].image, bytes(len(pictures[3].image))))
+        with pytest.raises(HeadraceError, match=r"/0\.tar: was changed under the run"):
+            list(itertools.islice(batches, 20))
+
+
 def test_a_damaged_tar_is_refused_before_a_batch_is_made(tmp_path, pictures, config):
     write_shard(tmp_path, "0.tar", pictures[:4])
     tar = tmp_path / "0.tar"

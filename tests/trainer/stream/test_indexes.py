@@ -81,6 +81,59 @@ def test_threads_that_want_one_index_read_it_once_and_others_do_not_wait(web, mo
     assert sorted(reads) == [0, 1]
 
 
+# Kept on a disk
+
+
+def kept(web, folder) -> Indexes:
+    """One that holds a single index, and keeps all."""
+    held = Indexes(of_snapshot(web), Patience(), 1)
+    held.folder = str(folder)
+    return held
+
+
+def test_an_index_is_read_once_by_all_who_keep_them_in_one_folder(web, reads, tmp_path):
+    for held in (kept(web, tmp_path), kept(web, tmp_path)):
+        for n in (0, 1, 2, 0, 1, 2):
+            held[n]
+    assert reads == [0, 1, 2]
+
+
+def test_a_kept_index_is_the_one_that_was_read(web, reads, tmp_path):
+    for n in range(3):
+        kept(web, tmp_path)[n]
+    for n in range(3):
+        was, now = read_index(of_snapshot(web), n), kept(web, tmp_path)[n].part(0, 5)
+        assert now.keys.equals(was.keys[:5])
+        assert [column.tolist() for column in now[1:]] == [
+            column[:5].tolist() for column in was[1:]
+        ]
+    assert reads == [0, 1, 2]
+
+
+@pytest.mark.parametrize("left", [0, 99, 2000])
+def test_a_kept_index_that_was_cut_is_written_anew(web, reads, tmp_path, left):
+    kept(web, tmp_path)[0]
+    (file,) = tmp_path.iterdir()
+    whole = file.read_bytes()
+    file.write_bytes(whole[:left])
+    assert len(kept(web, tmp_path)[0].keys) == 9
+    assert reads == [0, 0]
+    assert file.read_bytes() == whole
+
+
+def test_a_disk_that_takes_no_index_is_told_once_and_ends_nothing(web, reads, tmp_path, caplog):
+    (tmp_path / "file").touch()
+    held = kept(web, tmp_path / "file" / "indexes")
+    assert [len(held[n].keys) for n in (0, 1, 0)] == [9, 8, 9]
+    assert reads == [0, 1, 0]
+    assert [record.message.partition(":")[0] for record in caplog.records] == [
+        "no more indexes are kept"
+    ]
+
+
+# Errors
+
+
 def test_an_index_that_could_not_be_read_is_read_again(web, reads, monkeypatch):
     held = Indexes(of_snapshot(web), Patience())
     with monkeypatch.context() as broken:

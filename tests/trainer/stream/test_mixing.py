@@ -20,14 +20,6 @@ def all_taken(mixing, slots):
     return mixing.taken(sources[:, None, None], lanes[None, :, None], slots[None, None, :])
 
 
-def worst_error_over_lanes(weights, lanes):
-    """Largest distance from the exact share, over every prefix of the run (a period is enough)."""
-    slots = np.arange(sum(weights) + 1)
-    taken = all_taken(Mixing(weights, lanes), slots).sum(axis=1)
-    exact = np.outer(weights, slots) * lanes / sum(weights)
-    return np.abs(taken - exact).max()
-
-
 @pytest.mark.parametrize("weights", WEIGHTS)
 def test_the_word_holds_each_source_as_often_as_its_weight(weights):
     word = smooth_word(weights)
@@ -80,12 +72,25 @@ def test_a_lane_never_strays_two_samples_from_its_shares(weights):
     assert np.abs(all_taken(mixing, slots) - exact).max() < 2
 
 
+@pytest.mark.parametrize(("weights", "lanes"), [((4, 1), 6), ((101, 100), 100), ((3, 5, 7), 8)])
+def test_the_worst_error_is_what_a_walk_finds(weights, lanes):
+    mixing = Mixing(weights, lanes)
+    lane, total = np.arange(lanes), sum(weights)
+    taken, worst = np.zeros(len(weights)), 0.0
+    for slot in range(2 * total):
+        fair = slot * lanes * np.array(weights) / total
+        worst = max(worst, np.abs(taken - fair).max())
+        drawn = mixing.source(lane, np.full(lanes, slot))
+        taken += np.bincount(drawn, minlength=len(weights))
+    assert mixing.worst_error() == pytest.approx(worst)
+
+
 @pytest.mark.parametrize("lanes", [1, 2, 8, 10, 64, 100, 105, 124, 128, 256, 257, 512, 1024])
 def test_all_lanes_together_stay_within_five_samples_for_all_pairs_of_weights_up_to_20(lanes):
     for total in range(2, 21):
         for weight in range(1, total // 2 + 1):
             if math.gcd(weight, total) == 1:
-                assert worst_error_over_lanes((weight, total - weight), lanes) < 5
+                assert Mixing((weight, total - weight), lanes).worst_error() < 5
 
 
 @pytest.mark.parametrize(
@@ -94,7 +99,7 @@ def test_all_lanes_together_stay_within_five_samples_for_all_pairs_of_weights_up
 )
 def test_for_longer_words_all_lanes_together_stay_within_two_samples_a_lane(weights, lanes):
     """Lanes that start in step with the word move together: five samples do not hold here."""
-    assert worst_error_over_lanes(weights, lanes) < lanes
+    assert Mixing(weights, lanes).worst_error() < lanes
 
 
 @pytest.mark.parametrize("lanes", [4, 256])

@@ -83,6 +83,12 @@ def test_a_source_that_is_not_as_the_mixture_says_is_refused(mixture):
         open_all(Mixture((replace(web, samples=22), trusted)))
 
 
+@pytest.mark.parametrize("named", [{}, Mixture(())])
+def test_a_mixture_of_nothing_is_refused(named):
+    with pytest.raises(HeadraceError, match="mixture: no source is named; name at least one"):
+        open_all(named)
+
+
 def test_two_sources_of_one_name_are_refused(mixture):
     web, trusted = mixture.sources
     with pytest.raises(HeadraceError, match="give each its own"):

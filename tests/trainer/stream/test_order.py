@@ -1,3 +1,4 @@
+import hashlib
 import random
 import time
 
@@ -5,7 +6,7 @@ import numpy as np
 import pytest
 
 from trainer.stream.keyed import base_key, below, mix, permute
-from trainer.stream.order import SourceOrder, default_block
+from trainer.stream.order import ORDER, SourceOrder, default_block
 
 LARGER = (65, 100, 127, 128, 129, 200, 255, 256, 257, 333, 500, 512, 640, 777, 999, 1000)
 SHAPES = [(1, 1), (1, 16), (2, 3), (3, 16), (5, 7), (7, 5), (8, 8), (11, 1), (15, 13), (16, 16)]
@@ -109,7 +110,9 @@ def test_what_is_left_of_a_block_counts_down_to_the_lanes_next_one(lanes, block)
 
 
 def literal_place(samples, lanes, block, seed, name, lane, m):
-    """DESIGN "Stream", steps 1 to 3, word by word; only the keyed functions are given."""
+    """DESIGN "Stream", steps 1 to 3, and the last wave's pieces spread, word by word.
+
+    Only the keyed functions are given."""
     N, L, b = samples, lanes, block
     epoch, r = divmod(m * L + lane, N)
 
@@ -120,16 +123,17 @@ def literal_place(samples, lanes, block, seed, name, lane, m):
         return int(permute(at, n, k)[0])
 
     F = N // (L * b)
+    R = N - F * L * b
+    lengths = [R // L + (1 if c < R % L else 0) for c in range(L)]  # of the pieces
     if r < F * L * b:
         wave, q = divmod(r, L * b)
         depth, column = divmod(q, L)
         block_number = perm(wave * L + column, F * L, mix(key("blocks"), epoch))
-        begin, length = block_number * b, b
+        begin, length = block_number * b + sum(lengths[: block_number // F]), b
     else:
-        R = N - F * L * b
         depth, column = divmod(r - F * L * b, L)
-        begin = F * L * b + column * (R // L) + min(column, R % L)
-        length = R // L + (1 if column < R % L else 0)
+        begin = (column + 1) * F * b + sum(lengths[:column])
+        length = lengths[column]
         block_number = F * L + column
     rotation = int(below(mix(key("rotation"), epoch), N)[0])
     inside = perm(depth, length, mix(key("inside"), epoch, block_number))
@@ -151,6 +155,21 @@ def test_places_are_the_designs_three_steps_written_with_plain_integers(samples,
     ]
     columns = [column.tolist() for column in found]
     assert list(zip(*columns, strict=True)) == literal
+
+
+@pytest.mark.parametrize("epoch", range(3))
+def test_the_end_of_an_epoch_draws_from_as_many_places_as_its_middle(epoch):
+    samples, lanes = 20_000, 256
+    order = SourceOrder("web", samples, lanes, default_block(samples, lanes), seed=0)
+    last = samples % (lanes * order.block)
+    assert last > lanes
+    number = epoch * samples + np.arange(samples)
+    places = order.places(number % lanes, number // lanes)
+    shards = places.sample // 256
+    counted = [len(set(shards[at : at + 256].tolist())) for at in range(0, samples - last, 256)]
+    assert len(set(shards[-256:].tolist())) > min(counted) - 3, (
+        "the last batch comes from few shards"
+    )
 
 
 def test_two_billion_samples_at_step_a_billion_are_placed_at_once():
@@ -212,6 +231,15 @@ def test_a_block_of_a_source_of_two_billion_is_read_whole():
     whole = slice(int(runs[0]), int(runs[1]))
     inside = (places.sample - starts)[whole] % order.samples
     assert sorted(inside.tolist()) == list(range(256))
+
+
+def test_what_the_order_is_stays_as_it_is_until_its_version_is_raised():
+    """A run that goes on under a newer headrace must draw what it would have drawn."""
+    order = SourceOrder("web", 103, 4, 4, seed=7)
+    drawn = places_of_epochs(order, 2).sample
+    first = [2, 90, 17, 53, 3, 92, 16, 51, 4, 89, 19, 52, 5, 91, 18, 50]
+    told = hashlib.sha256(drawn.astype("<i8").tobytes()).hexdigest()[:16]
+    assert (ORDER, drawn[:16].tolist(), told) == (2, first, "4cf2530973b60ecc")
 
 
 @pytest.mark.parametrize("change", [{"name": "other"}, {"seed": 1}])

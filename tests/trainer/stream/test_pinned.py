@@ -1,7 +1,6 @@
 """Shards on a node's disk: fetched once, bounded, safe under kills, and never wrong."""
 
 import dataclasses
-import hashlib
 import logging
 import os
 import signal
@@ -10,13 +9,19 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from pipeline.format import store
+from pipeline.format import store, writing
 from pipeline.format.errors import HeadraceError
 from pipeline.format.shards import ShardSet
+from tests.pipeline.format import scripted
 from tests.trainer.stream import pinning
+from trainer.stream import pinned
 from trainer.stream.pinned import Pinned
+
+SOON = 2
+"""Seconds."""
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -43,13 +48,12 @@ def folder(tmp_path) -> Path:
     return tmp_path / "cache"
 
 
-def filled(folder: Path, *wanted: ShardSet, max_bytes: int = 1 << 30) -> Pinned:
+def filled(folder: Path | str, *wanted: ShardSet, max_bytes: int = 1 << 30) -> Pinned:
     """A cache that has seen to all shards."""
     pins = Pinned(str(folder), max_bytes)
     for shards in wanted:
         pins.want(shards)
-    for thread in pins._threads:
-        thread.join()
+    pinning.wait_for(pins)
     return pins
 
 
@@ -72,7 +76,7 @@ def copies(folder: Path) -> list[Path]:
 
 
 def leftovers(folder: Path) -> list[Path]:
-    return list((folder / "shards").glob(f".*{store.PARTIAL}"))
+    return list((folder / "shards").glob(f".*{writing.PARTIAL}"))
 
 
 def start(shards: ShardSet, folder: Path, max_bytes: int, delay: float = 0.0) -> subprocess.Popen:
@@ -140,8 +144,7 @@ def test_two_sets_must_fit_together(shards, trusted, folder):
     with pytest.raises(HeadraceError, match=f"cannot hold {other.label}"):
         pins.want(other)
     pins.want(shards)  # is not counted twice
-    for thread in pins._threads:
-        thread.join()
+    pinning.wait_for(pins)
     assert all_bytes(pins, shards) == truth(shards)
 
 
@@ -157,6 +160,48 @@ def test_room_is_made_of_the_copies_that_were_not_used_for_longest(shards, trust
     assert not oldest.exists()
     assert all(copy.exists() for copy in newer)
     assert all_bytes(first, shards).count(None) == 1
+
+
+def test_a_copy_that_is_read_is_given_up_after_those_that_are_not(
+    shards, trusted, folder, monkeypatch
+):
+    """And what was checked when stays as it was."""
+    monkeypatch.setattr(pinned, "MARK", 0)
+    other = pinning.counted(trusted.url)
+    first = filled(folder, shards)
+    hour = time.time() - 3600
+    for copy in copies(folder):
+        os.utime(copy, (hour, hour - 10))  # most systems leave these alone at a read
+    read = folder / "shards" / f"{shards.fingerprint(1)}.tar"
+    os.utime(read, (hour, hour - 20))
+    first.read(shards, 1, 0, 10)
+    room = int(shards.nbytes[1] + other.nbytes.sum())
+    filled(folder, other, max_bytes=room)
+    assert read.exists()
+    assert read.stat().st_mtime == pytest.approx(hour - 20)
+    assert all_bytes(first, shards)[1] == truth(shards)[1]
+
+
+def test_a_copy_is_marked_as_used_now_and_then_and_not_at_each_read(shards, folder, monkeypatch):
+    pins, marks = filled(folder, shards), []
+    monkeypatch.setattr(os, "utime", lambda *of, **times: marks.append(of))
+    all_bytes(pins, shards)
+    assert marks == []
+    monkeypatch.setattr(pinned, "MARK", 0)
+    all_bytes(pins, shards)
+    assert len(marks) == 3
+
+
+def test_a_copy_that_another_run_gave_up_is_told_once_however_often_it_is_asked_for(
+    shards, trusted, folder, caplog
+):
+    other = pinning.counted(trusted.url)
+    first = filled(folder, shards)
+    filled(folder, other, max_bytes=int(other.nbytes.sum()))
+    for _ in range(3):
+        assert all_bytes(first, shards) == [None] * 3
+    told = [message.partition(" is read from its store again")[0] for message in caplog.messages]
+    assert told == [shards.url(n) for n in range(3)]
 
 
 def test_the_bound_holds_while_four_processes_fetch_two_sets(shards, trusted, folder):
@@ -226,17 +271,72 @@ def test_what_the_killed_left_makes_room_for_others(shards, trusted, folder, ask
     assert leftovers(folder) == []
 
 
-def test_a_closed_cache_fetches_no_more(shards, folder, monkeypatch, asked):
+def test_what_a_process_left_that_was_killed_as_it_kept_an_index_is_removed(shards, folder):
+    left, kept = (folder / "indexes" / name for name in (f".a.x{writing.PARTIAL}", "a.idx.arrow"))
+    left.parent.mkdir(parents=True)
+    left.touch()
+    kept.touch()
+    filled(folder, shards)
+    assert list(left.parent.iterdir()) == [kept]
+
+
+def test_nothing_is_fetched_before_the_block_and_nothing_after_it(
+    shards, folder, monkeypatch, asked
+):
     monkeypatch.setenv("COUNTING_DELAY", "0.1")
     pins = Pinned(str(folder), 1 << 30)
     pins.want(shards)
-    while not asked.read_text():
-        time.sleep(0.01)
-    pins.close()
-    for thread in pins._threads:
-        thread.join(5)
+    assert asked.read_text() == ""
+    with pins.fetching() as threads:
+        assert {thread.name for thread in threads} == {"stream-pin"}
+        while not asked.read_text():
+            time.sleep(0.01)
+    assert not any(thread.is_alive() for thread in threads)
     assert len(asked.read_text().splitlines()) < 3
     assert leftovers(folder) == copies(folder) == []
+
+
+def test_a_second_block_fetches_what_is_missing_and_looks_at_nothing_else(shards, folder, asked):
+    pins = filled(folder, shards)
+    lost, *others = copies(folder)
+    lost.unlink()
+    for copy in others:
+        os.utime(copy, (1, 1))
+    assert all_bytes(pins, shards).count(None) == 1
+    asked.write_text("")
+    pinning.wait_for(pins)
+    assert all_bytes(pins, shards) == truth(shards)
+    assert len(fetches(asked)) == 1
+    assert {copy.stat().st_mtime for copy in others} == {1}
+
+
+def test_the_block_waits_for_no_store_that_says_nothing(shards, folder):
+    silent = scripted.empty()
+    silent.files |= dict(zip(shards.paths, truth(shards), strict=True))
+    silent.script = [600.0] * 10
+    pins = Pinned(str(folder), 1 << 30)
+    pins.want(dataclasses.replace(shards, root="scripted://"))
+    with pins.fetching():
+        while not silent.asked:
+            time.sleep(0.01)
+        left = time.monotonic()
+    assert time.monotonic() - left < SOON
+    assert leftovers(folder) == []
+
+
+def test_the_block_waits_for_no_copy_that_takes_a_minute_to_be_checked(shards, folder):
+    large = dataclasses.replace(shards, paths=shards.paths[:1], nbytes=np.array([200 << 30]))
+    pins = Pinned(str(folder), 1 << 40)
+    pins.want(large)
+    copy = folder / "shards" / f"{large.fingerprint(0)}.tar"
+    copy.touch()
+    os.truncate(copy, 200 << 30)  # of holes
+    os.utime(copy, (1, 1))
+    with pins.fetching() as threads:
+        threads[0].join(0.3)
+        assert threads[0].is_alive()
+        left = time.monotonic()
+    assert time.monotonic() - left < SOON
 
 
 # Wrong bytes
@@ -258,11 +358,11 @@ def test_a_copy_is_checked_by_one_rank_for_all(shards, folder, monkeypatch):
     filled(folder, shards)
     ranks = [Pinned(str(folder), 1 << 30) for _ in range(3)]
     checked = []
-    whole = hashlib.file_digest
-    monkeypatch.setattr(hashlib, "file_digest", lambda *of: checked.append(1) or whole(*of))
+    whole = pinned._sha256
+    monkeypatch.setattr(pinned, "_sha256", lambda file: checked.append(1) or whole(file))
     for rank in ranks:
         rank.want(shards)
-        rank._threads[0].join()
+        pinning.wait_for(rank)
         assert all_bytes(rank, shards) == truth(shards)
     assert len(checked) == 3
 
@@ -290,6 +390,21 @@ def test_a_missing_shard_is_told_and_the_others_are_pinned(shards, folder, caplo
     pins = filled(folder, gone)
     assert [data is None for data in all_bytes(pins, gone)] == [False, True, False]
     assert "gone.tar: no such file" in caplog.text
+
+
+# The folder
+
+
+def test_a_folder_may_be_the_url_of_a_local_one(shards, folder):
+    assert all_bytes(filled(f"file://{folder}", shards), shards) == truth(shards)
+    assert len(copies(folder)) == 3
+
+
+def test_a_folder_on_no_disk_of_this_machine_is_refused_by_its_field():
+    with pytest.raises(
+        HeadraceError, match=r"stream\.cache\.folder: memory://a: .* no disk of this"
+    ):
+        Pinned("memory://a", 1)
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):

@@ -215,6 +215,14 @@ def test_a_shard_that_changes_after_that_is_named_and_no_sample_is_blamed(
         foreign.read(0, 3)
 
 
+def test_a_damaged_sample_of_a_shard_that_changed_is_not_blamed(foreign, tmp_path, pictures):
+    foreign.read(0, 1)
+    tar, image = tmp_path / "0.tar", pictures[1].image
+    tar.write_bytes(tar.read_bytes().replace(image, bytes(len(image))))
+    with pytest.raises(HeadraceError, match=r"/0\.tar: was changed under the run"):
+        foreign.again(1, lambda record: record.image != image)
+
+
 @pytest.fixture
 def answers(monkeypatch):
     """What the store gives instead of the next bytes that are asked of a tar."""

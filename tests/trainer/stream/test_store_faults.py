@@ -1,6 +1,7 @@
 """An S3 store that misbehaves: the same batches all the same, or one clear error in time."""
 
 import itertools
+import threading
 import time
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tests.trainer.stream.misbehaving import (
     ELSEWHERE,
     FORBIDDEN,
     RESET,
+    SILENT,
     SLOW,
     TRUNCATED,
     UNAVAILABLE,
@@ -117,6 +119,22 @@ def test_a_store_that_does_not_recover_ends_the_run_with_one_line(store, fault):
     with pytest.raises(HeadraceError, match=rf"{URL}/shards/\S+: given up after \d s and \d"):
         digest_of(URL, config)
     assert time.monotonic() - begun < 15
+
+
+@pytest.mark.parametrize("fault", [UNAVAILABLE, SLOW, SILENT])
+def test_a_loop_that_is_left_while_the_store_is_down_ends_soon(store, fault):
+    patience = Patience(deadline=300, stall=60)
+    config = CONFIG.model_copy(update={"patience": patience, "read_ahead": 50})
+    with Stream(URL, config) as stream:
+        store.follow(dict.fromkeys(range(30, 10_000), fault))
+        batches = iter(stream)
+        next(batches)
+        while not store.told:
+            time.sleep(0.1)
+        time.sleep(0.5)
+        begun = time.monotonic()
+    assert time.monotonic() - begun < 2
+    assert not [one for one in threading.enumerate() if one.name.startswith("stream-")]
 
 
 def test_a_store_that_forbids_ends_the_run_at_once(store):

@@ -24,7 +24,7 @@ def crops(tars: list[str]) -> tuple:
 
 
 def read(given: argparse.Namespace) -> same_work.Batches:
-    pipeline = crops(same_work.tars(given.pool), batch_size=given.batch)
+    pipeline = crops(same_work.tars(given), batch_size=given.batch)
     pipeline.build()
     while True:
         images, meta = pipeline.run()

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import same_work
+from PIL import Image
 
 
 def crops(data: list[bytes], batch: int, barrier: Callable[[], object]) -> float:
@@ -26,6 +27,13 @@ def crops(data: list[bytes], batch: int, barrier: Callable[[], object]) -> float
     for number, one in enumerate(data):
         slab[number % batch] = same_work.crop(one)
     return time.monotonic() - begin
+
+
+def keep_memory() -> None:
+    """What decoding frees is kept for the next image: bare decoding at its best, in processes and
+    in threads. headrace does so itself; see pipeline/format/images.py."""
+    Image.core.set_blocks_max(4)
+    bytes(30_000_000)
 
 
 def share(paths: list[Path], batch: int, barrier: Callable[[], object], told: Any) -> None:
@@ -48,6 +56,7 @@ def main(given: argparse.Namespace) -> None:
             context.SimpleQueue(),
             context.Process,
         )
+    keep_memory()
     for part in parts:
         kind(target=share, args=(part, given.batch, barrier.wait, told)).start()
     same_work.say(images=len(paths), seconds=max([told.get() for _ in parts]))

@@ -33,17 +33,9 @@ def batches(given: argparse.Namespace) -> tuple[same_work.Batches, Any]:
     if given.rank == 0 and given.world == 1:
         clean_stale_shared_memory()
     size = given.batch // given.world
-    dataset = Crops(local=str(given.data), shuffle=True, batch_size=size)
-    loader = StreamingDataLoader(
-        dataset,
-        batch_size=size,
-        num_workers=same_work.WORKERS,
-        collate_fn=same_work.collate,
-        drop_last=True,
-    )
-    if given.state:
-        loader.load_state_dict(same_work.load(given))
-    return iter(loader), loader.state_dict
+    remote = same_work.converted(given)
+    dataset = Crops(remote=remote, local=str(given.data), shuffle=True, batch_size=size)
+    return same_work.from_loader(StreamingDataLoader, dataset, given)
 
 
 if __name__ == "__main__":

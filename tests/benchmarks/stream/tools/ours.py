@@ -29,12 +29,12 @@ def config(given: argparse.Namespace, **more: Any) -> StreamConfig:
 
 
 def convert(given: argparse.Namespace) -> None:
-    tar_set(same_work.tars(given.pool), str(given.data))
+    tar_set(same_work.tars(given), str(given.data))
 
 
 def batches(given: argparse.Namespace) -> tuple[same_work.Batches, Any]:
     cache = {"folder": str(given.data), "max_bytes": 10**9}
-    stream = Stream(same_work.tars(given.pool), config(given, cache=cache), given.rank, given.world)
+    stream = Stream(same_work.tars(given), config(given, cache=cache), given.rank, given.world)
     if given.state:
         stream.load_state_dict(same_work.load(given))
     return read(stream), stream.state_dict

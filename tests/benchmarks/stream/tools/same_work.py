@@ -61,8 +61,15 @@ def collate(samples: Sequence[tuple[np.ndarray, str]]) -> tuple[Any, list[str]]:
     return torch.from_numpy(np.stack(pixels)), list(keys)
 
 
-def tars(pool: Path) -> list[str]:
-    return sorted(str(path) for path in (pool / "tars").glob("*.tar"))
+def tars(given: argparse.Namespace) -> list[str]:
+    """Paths of the pool's tars, or their URLs."""
+    found = sorted((given.pool / "tars").glob("*.tar"))
+    return [f"{given.store}/tars/{path.name}" if given.store else str(path) for path in found]
+
+
+def converted(given: argparse.Namespace) -> str | None:
+    """URL of what was made of the pool, if it is to be read from a store."""
+    return f"{given.store}/{given.data.name}" if given.store else None
 
 
 def samples(pool: Path) -> list[tuple[str, str]]:
@@ -76,6 +83,7 @@ def arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--pool", type=Path, required=True, help="made by throughput/pool.py")
     add("--data", type=Path, required=True, help="a folder of this tool's own")
+    add("--store", help="read from this URL, and keep copies in --data: see stream/s3.py")
     add("--convert", action="store_true", help="make of the pool what the tool reads, in --data")
     add("--batch", type=int, default=256, help="images in a batch over all ranks")
     add("--batches", type=int, required=True, help="how many to read, if there are so many")
@@ -127,6 +135,22 @@ def run(
 def with_crops(names: Sequence[str], pixels: Any) -> list[str]:
     rows = zip(names, np.asarray(pixels), strict=True)
     return [f"{name} {hashlib.sha256(crop.tobytes()).hexdigest()[:16]}" for name, crop in rows]
+
+
+def from_loader(
+    loader: Callable[..., Any], dataset: Any, given: argparse.Namespace
+) -> tuple[Batches, Callable[[], Any]]:
+    """Batches of a dataset of crops by its tool's own DataLoader, and what gives its state."""
+    made = loader(
+        dataset,
+        batch_size=given.batch // given.world,
+        num_workers=WORKERS,
+        collate_fn=collate,
+        drop_last=True,
+    )
+    if given.state:
+        made.load_state_dict(load(given))
+    return iter(made), made.state_dict
 
 
 def load(given: argparse.Namespace) -> Any:

@@ -6,6 +6,7 @@ import re
 from pipeline.format.errors import HeadraceError
 
 _USER = re.compile(r"(?<=://)[^/]*@")
+_SECRETS = re.compile(r"""(?<=://)[^/\s'"]*@|(?<![\s'"])\?[^\s'"]*=[^\s'"]*""")
 
 
 def absolute(url: str) -> str:
@@ -14,6 +15,8 @@ def absolute(url: str) -> str:
     Raises HeadraceError if the URL carries a password or key: those belong in the environment,
     where no log, manifest or ledger can repeat them.
     """
+    if "\0" in url:
+        raise HeadraceError(f"{url!r}: no name holds a NUL; check the path")
     if "://" not in url:
         return f"file://{os.path.abspath(os.path.expanduser(url))}"
     if redact(url) != url:
@@ -33,6 +36,11 @@ def redact(url: str) -> str:
         return url
     address, sign, query = url.partition("?")
     return _USER.sub("", address) + ("" if "=" in query else sign + query)
+
+
+def redact_words(words: str) -> str:
+    """The same for what somebody else's message says, with URLs in it."""
+    return _SECRETS.sub("", words)
 
 
 def join(url: str, *names: str) -> str:

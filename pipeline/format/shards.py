@@ -20,6 +20,9 @@ from pipeline.format.snapshot import Snapshot, parse_parquet
 
 Int64 = npt.NDArray[np.int64]
 
+SCANNER = 1
+"""Counts up when a scan finds other samples: indexes that were kept before are not used then."""
+
 
 @dataclass(frozen=True, eq=False)
 class ShardSet:
@@ -57,7 +60,7 @@ class ShardSet:
 
 def fingerprint(url: str, nbytes: int, version: str) -> str:
     """The name of one state of one file: equal base names in two places never meet."""
-    return hashlib.sha256(f"{url}\0{nbytes}\0{version}".encode()).hexdigest()[:32]
+    return hashlib.sha256(f"{SCANNER}\0{url}\0{nbytes}\0{version}".encode()).hexdigest()[:32]
 
 
 def kept_index(folder: str, fingerprint: str) -> str:

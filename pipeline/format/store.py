@@ -11,10 +11,13 @@ from typing import IO, Any
 import fsspec
 from fsspec.asyn import get_loop
 
-from pipeline.format import address, ending
-from pipeline.format.errors import HeadraceError, Unavailable
+from pipeline.format import address, ending, faults
+from pipeline.format.errors import HeadraceError
 
 _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
+
+VERSIONS = ("ETag", "etag", "mtime", "LastModified", "Last-Modified", "blob_id")
+"""What stores call the version of a file, the best first."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ def _pass_over(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None
     """
     error = context.get("exception")
     theirs = isinstance(error, Exception) and (
-        isinstance(error, ConnectionError) or is_of_a_store(error)
+        isinstance(error, ConnectionError) or faults.is_of_a_store(error)
     )
     if not (theirs and context["message"].endswith("exception was never retrieved")):
         loop.default_exception_handler(context)
@@ -98,36 +101,13 @@ def reading(url: str) -> Iterator[None]:
     """
     try:
         yield
-    except FileNotFoundError as error:
-        raise HeadraceError(f"{address.redact(url)}: no such file; check the path") from error
-    except PermissionError as error:
-        raise HeadraceError(_forbidden(url)) from error
-    except OSError as error:
-        reason = error.strerror or str(error) or "no answer in time"
-        final = isinstance(error, IsADirectoryError | NotADirectoryError)
-        kind = HeadraceError if final else Unavailable
-        raise kind(f"{address.redact(url)}: the store cannot be read: {reason}") from error
+    except HeadraceError:
+        raise
     except Exception as error:
-        if not is_of_a_store(error):
+        failure = faults.failure(url, error)
+        if failure is None:
             raise
-        if _is_refusal(error):
-            raise HeadraceError(_forbidden(url)) from error
-        raise Unavailable(f"{address.redact(url)}: the store cannot be read: {error}") from error
-
-
-def _forbidden(url: str) -> str:
-    return f"{address.redact(url)}: reading is not allowed; check the credentials or file mode"
-
-
-def _is_refusal(error: Exception) -> bool:
-    """Whether no credentials were found (botocore), or were not enough (aiohttp)."""
-    name, status = type(error).__name__, getattr(error, "status", None)
-    return name in ("NoCredentialsError", "PartialCredentialsError") or status in (401, 403)
-
-
-def is_of_a_store(error: Exception) -> bool:
-    """Whether a store's client library raised it; theirs have no base class to name here."""
-    return type(error).__module__.partition(".")[0] in ("botocore", "aiobotocore", "aiohttp")
+        raise failure from error
 
 
 def stat(url: str, timeout: float | None = None) -> Stat:
@@ -142,7 +122,11 @@ def stat(url: str, timeout: float | None = None) -> Stat:
 
 def stat_of(url: str, info: dict[str, Any]) -> Stat:
     """The same, from what a listing already told."""
-    version = info.get("ETag") or info.get("etag") or info.get("mtime") or info.get("LastModified")
+    if info.get("size") is None:
+        raise HeadraceError(
+            f"{address.redact(url)}: the store does not tell its size; copy it elsewhere"
+        )
+    version = next((info[name] for name in VERSIONS if info.get(name)), None)
     return Stat(url, int(info["size"]), str(version))
 
 

@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import logging
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,13 +34,25 @@ LISTED = 16
 """So many tars in one folder are looked up by listing it, fewer one by one: folders are large."""
 
 READS = 16
-"""Indexes whose counts are read at once."""
+"""Tars that are scanned at once, and indexes whose counts are read at once."""
+
+PROGRESS = 30
+"""Seconds between lines that tell how far a long scan is."""
 
 TAIL = 1 << 16
 """Bytes at the end of an index that hold its counts, even those of some ten million samples."""
 
 Run = Callable[[Callable[[Stat], bool], Sequence[Stat]], Iterable[bool]]
-"""What does the work of many tars: `map`, or one that spreads it over machines."""
+"""What does the work of many tars: here at once, or spread over machines."""
+
+
+def at_once(work: Callable[[Stat], bool], tars: Sequence[Stat]) -> Iterator[bool]:
+    """`map` by threads: a scan mostly waits for its store."""
+    threads = ThreadPoolExecutor(READS)
+    try:
+        yield from threads.map(work, tars)
+    finally:
+        threads.shutdown(cancel_futures=True)  # one damaged tar ends it
 
 
 def default_folder() -> str:
@@ -50,7 +63,7 @@ def default_folder() -> str:
 def tar_set(
     tars: str | Sequence[str],
     folder: str | None = None,
-    run: Run = map,
+    run: Run = at_once,
     patience: Patience | None = None,
 ) -> ShardSet:
     """The tars that a URL, or a list of them, names: with `{00..99}` ranges and `*`, in order.
@@ -114,7 +127,11 @@ def _listed(folder: str) -> dict[str, Stat]:
         names = {
             address.join(folder, one["name"].rpartition("/")[2]): one for one in fs.ls(path, True)
         }
-        return {url: store.stat_of(url, one) for url, one in names.items() if one.get("size")}
+        return {
+            url: store.stat_of(url, one)
+            for url, one in names.items()
+            if one.get("size") and not one.get("islink")  # the version there is of the link
+        }
     return {}
 
 
@@ -145,11 +162,21 @@ def _index_all(tars: Sequence[Stat], indexes: str, run: Run, patience: Patience)
         _make_folder(indexes)
         writing.sweep(indexes)
         nbytes = sum(tar.nbytes for tar in todo)
-        log.info("scanning %d tars of %.1f GB for their indexes, once", len(todo), nbytes / 1e9)
+        log.warning("scanning %d tars of %.1f GB for their indexes, once", len(todo), nbytes / 1e9)
     for wait in (False, True):
         one = partial(index_one, indexes=indexes, patience=patience, wait=wait)
-        made = run(one, todo) if todo else []
+        made = _telling(run(one, todo), len(todo)) if todo else []
         todo = [tar for tar, done in zip(todo, made, strict=True) if not done]
+
+
+def _telling(made: Iterable[bool], count: int) -> Iterator[bool]:
+    """The same, with a line now and then."""
+    last = time.monotonic()
+    for n, done in enumerate(made, 1):
+        yield done
+        if n < count and time.monotonic() - last >= PROGRESS:
+            last = time.monotonic()
+            log.warning("scanned %d of %d tars", n, count)
 
 
 def _samples(tar: Stat, indexes: str, patience: Patience) -> int:
@@ -190,6 +217,8 @@ def _locked(url: str, wait: bool) -> Iterator[bool]:
         except BlockingIOError:
             yield False
             return
+        except OSError as error:
+            raise _no_cache(url.rpartition("/")[0], error) from error
         yield True
         lock.unlink(missing_ok=True)  # who waited for it finds the index
 
@@ -201,7 +230,11 @@ def _make_folder(url: str) -> None:
         if isinstance(fs, LocalFileSystem):
             fs.makedirs(path, exist_ok=True)
     except OSError as error:
-        raise HeadraceError(
-            f"{url}: the cache cannot be written: {error.strerror or error}; name another folder "
-            "in HEADRACE_CACHE"
-        ) from error
+        raise _no_cache(url, error) from error
+
+
+def _no_cache(url: str, error: OSError) -> HeadraceError:
+    return HeadraceError(
+        f"{url}: the cache cannot be written: {error.strerror or error}; name another folder in "
+        "HEADRACE_CACHE or stream.cache.folder"
+    )

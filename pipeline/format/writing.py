@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from pipeline.format import address, store
+from pipeline.format import address, faults, store
 from pipeline.format.errors import HeadraceError
 
 PARTIAL = ".partial"
@@ -53,9 +53,11 @@ def publishing(url: str, create_only: bool = False) -> Iterator[IO[bytes]]:
     except OSError as error:
         raise HeadraceError(_why_not_written(url, error)) from error
     except Exception as error:
-        if not store.is_of_a_store(error):
+        if not faults.is_of_a_store(error):
             raise
-        raise HeadraceError(f"{address.redact(url)}: not written: {error}") from error
+        raise HeadraceError(
+            f"{address.redact(url)}: not written: {faults.reason(error)}"
+        ) from error
 
 
 def _move_into_place(fs: Any, file: Any, path: str, local: bool, create_only: bool) -> None:
@@ -78,7 +80,7 @@ def _why_not_written(url: str, error: OSError) -> str:
         errno.EACCES: "writing is not allowed; check the owner and mode of the folder",
         errno.ENOTDIR: "a part of the path is a file, not a folder; choose another path",
     }
-    reason = advice.get(error.errno or 0) or error.strerror or str(error)
+    reason = advice.get(error.errno or 0) or faults.reason(error)
     return f"{address.redact(url)}: not written: {reason}"
 
 

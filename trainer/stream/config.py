@@ -10,7 +10,9 @@ class CacheConfig(BaseModel, extra="forbid", frozen=True, use_attribute_docstrin
     """A folder on the node's own disk, which its ranks share."""
 
     folder: str = Field(min_length=1)
-    """A path, or a `file://` URL. Several runs may share it if what they pin fits in together."""
+    """A path, or a `file://` URL. Several runs may share it if what they pin fits in together.
+    Indexes of foreign tars lie there too, on top of `max_bytes`: a run that is resumed with another
+    folder scans its tars anew."""
 
     max_bytes: int = Field(gt=0)
     """What its shards may take; indexes come on top, about 64 bytes a sample. All sources with

@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 
+from pipeline.format import shards as module
 from pipeline.format import store
 from pipeline.format.errors import HeadraceError
 from pipeline.format.patience import Patience
@@ -48,6 +49,12 @@ def test_a_fingerprint_changes_with_the_place_the_size_and_the_version():
     assert len(found) == 4
     assert all(len(name) == 32 and int(name, 16) for name in found)
     assert one.fingerprint(0) == shard_set(samples=one.samples + 1).fingerprint(0)
+
+
+def test_what_an_older_scanner_kept_is_not_used(monkeypatch):
+    now = shard_set().fingerprint(0)
+    monkeypatch.setattr(module, "SCANNER", module.SCANNER + 1)
+    assert shard_set().fingerprint(0) != now
 
 
 def test_indexes_kept_elsewhere_lie_there_under_the_fingerprint():

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from multiprocessing import get_context
 from pathlib import Path
@@ -107,6 +108,15 @@ def test_many_tars_of_a_folder_are_looked_up_by_one_listing(tmp_path, monkeypatc
     assert stats(urls, Patience()) == one_by_one
 
 
+def test_many_tars_that_are_links_are_scanned_as_what_they_lead_to(tmp_path, cache):
+    links = tmp_path / "links"
+    links.mkdir()
+    for url in write_tars(tmp_path / "pool", tarset.LISTED, 1):
+        os.utime(url, (1, 1))
+        (links / Path(url).name).symlink_to(url)
+    assert tar_set(f"{links}/*.tar", cache).samples.tolist() == [1] * tarset.LISTED
+
+
 def test_a_hole_in_many_tars_is_named(tmp_path):
     urls = [f"file://{url}" for url in write_tars(tmp_path / "pool", tarset.LISTED, 1)]
     with pytest.raises(HeadraceError, match=r"9999\.tar: no such file"):
@@ -138,7 +148,7 @@ def test_an_index_is_that_of_a_scan_and_lies_outside_the_dataset(pool, cache):
 
 def test_tars_are_scanned_once_and_a_rewritten_one_anew(pool, cache, scanned):
     first = tar_set(f"{pool}/*.tar", cache)
-    assert scanned == ["0000.tar", "0001.tar", "0002.tar"]
+    assert sorted(scanned) == ["0000.tar", "0001.tar", "0002.tar"]
     assert tar_set(f"{pool}/*.tar", cache).id == first.id
     assert len(scanned) == 3
     (pool / "0001.tar").write_bytes(tar_of({"new.png": png(7)}))
@@ -160,7 +170,7 @@ def test_tars_of_equal_names_in_two_folders_keep_their_own_indexes(tmp_path, cac
 
 def test_indexes_may_lie_in_any_store(pool, scanned):
     sets = [tar_set(f"{pool}/*.tar", "memory://kept") for _ in range(2)]
-    assert scanned == ["0000.tar", "0001.tar", "0002.tar"]
+    assert sorted(scanned) == ["0000.tar", "0001.tar", "0002.tar"]
     assert sets[1].index_url(2).startswith("memory://kept/indexes/")
     assert read_index(sets[1], 2).keys.to_pylist() == ["0004", "0005"]
     fsspec.filesystem("memory").rm("/kept", recursive=True)
@@ -311,3 +321,34 @@ def test_a_cache_that_cannot_be_written_is_named_with_the_way_out(pool, tmp_path
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(HeadraceError, match=r"file/indexes: the cache cannot .* HEADRACE_CACHE"):
         tar_set(f"{pool}/*.tar", str(tmp_path / "file"))
+
+
+def test_a_cache_that_refuses_a_lock_is_named_with_both_ways_out(pool, cache):
+    (tar, *_) = stats([f"file://{pool}/0000.tar"], Patience())
+    kept = Path(tarset._index_url(tar, f"{cache}/indexes"))
+    kept.with_name(f".{kept.name}.lock").mkdir(parents=True)
+    ways = r"HEADRACE_CACHE or stream\.cache\.folder"
+    with pytest.raises(HeadraceError, match=rf"cache/indexes: the cache cannot .* {ways}"):
+        tar_set(f"{pool}/*.tar", cache)
+
+
+def test_scanning_is_told_as_it_begins_and_as_it_goes_on(pool, cache, caplog, monkeypatch):
+    monkeypatch.setattr(tarset, "PROGRESS", 0)
+    tar_set(f"{pool}/*.tar", cache)
+    told = [record.message for record in caplog.records]
+    assert told[0].startswith("scanning 3 tars of 0.0 GB for their indexes, once")
+    assert "scanned 2 of 3 tars" in told
+    caplog.clear()
+    tar_set(f"{pool}/*.tar", cache)
+    assert not caplog.records
+
+
+def test_tars_are_scanned_side_by_side(pool, cache, monkeypatch):
+    together = threading.Barrier(3)
+
+    def wait_for_the_others(url):
+        together.wait(10)
+        return index_tar(url)
+
+    monkeypatch.setattr(tarset, "index_tar", wait_for_the_others)
+    assert tar_set(f"{pool}/*.tar", cache).samples.tolist() == [2, 2, 2]

@@ -174,7 +174,7 @@ def test_single_samples_of_a_far_store_without_a_cache_are_warned_of(
     put(tmp_path / "tars", "tars")
     Stream([f"far://tars/{name}/0.tar" for name in "ab"], CONFIG)
     Stream([f"{tmp_path}/tars/{name}/0.tar" for name in "ab"], CONFIG)
-    (told,) = caplog.messages
+    (told,) = (line for line in caplog.messages if not line.startswith("scanning"))
     assert told.startswith("far://tars/a/0.tar and 1 more: each sample is one request to the store")
 
 

@@ -3,7 +3,7 @@
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -42,6 +42,14 @@ def files_of(snapshot: Snapshot) -> dict[str, bytes]:
     dataset = Path(snapshot.dataset.removeprefix("file://"))
     files = (path for path in dataset.rglob("*") if path.is_file())
     return {f"web/{path.relative_to(dataset)}": path.read_bytes() for path in files}
+
+
+@pytest.fixture(autouse=True)
+def _interrupts() -> Iterator[None]:
+    """Ctrl-C interrupts, also where the tests run in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import webdataset
 
+from pipeline.format import store
+from pipeline.format.errors import Unavailable
 from pipeline.format.mixture import Mixture, Source
 from pipeline.format.snapshot import (
     Shard,
@@ -149,3 +151,17 @@ def no_file_over(nbytes: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.fixture
+def busy_twice(monkeypatch) -> list[Unavailable]:
+    """A store whose next two reads fail; what is left of these failures."""
+    whole, failures = store.read_bytes, [Unavailable("busy"), Unavailable("busy")]
+
+    def busy(*rest):
+        if failures:
+            raise failures.pop()
+        return whole(*rest)
+
+    monkeypatch.setattr(store, "read_bytes", busy)
+    return failures

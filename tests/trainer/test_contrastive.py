@@ -7,8 +7,7 @@ import open_clip
 import pytest
 from safetensors.torch import load_file
 
-from pipeline.format import store
-from pipeline.format.errors import HeadraceError, Unavailable
+from pipeline.format.errors import HeadraceError
 from pipeline.format.mixture import Mixture, Source, mixture_bytes
 from pipeline.format.patience import Patience
 from trainer.contrastive import FilterConfig, train_filter
@@ -74,18 +73,10 @@ def test_too_many_damaged_pairs_stop_the_training(config, tmp_path, make_snapsho
         train_filter(damaged)
 
 
-def test_a_mixture_that_cannot_be_had_at_once_is_asked_for_again(config, monkeypatch):
-    whole, failures = store.read_bytes, [Unavailable("busy"), Unavailable("busy")]
-
-    def busy(*rest):
-        if failures:
-            raise failures.pop()
-        return whole(*rest)
-
-    monkeypatch.setattr(store, "read_bytes", busy)
+def test_a_mixture_that_cannot_be_had_at_once_is_asked_for_again(config, busy_twice):
     patient = config.stream.model_copy(update={"patience": Patience(first_pause=0.01)})
     train_filter(config.model_copy(update={"stream": patient, "steps": 1}))
-    assert not failures
+    assert not busy_twice
 
 
 def test_what_has_no_mixtures_name_is_refused_with_the_fix(config):

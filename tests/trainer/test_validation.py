@@ -3,8 +3,6 @@ import pytest
 import torch
 from PIL import Image
 
-from pipeline.format import store
-from pipeline.format.errors import Unavailable
 from pipeline.format.images import decode
 from pipeline.format.shards import of_snapshot
 from trainer import distributed
@@ -129,16 +127,8 @@ def test_ranks_share_the_training_batch(web, ranks, batch):
     assert (opened.batch, opened.image_size, len(opened.source)) == (batch, 12, 23)
 
 
-def test_a_set_that_cannot_be_had_at_once_is_asked_for_again_as_the_streams_are(web, monkeypatch):
-    whole, failures = store.read_bytes, [Unavailable("busy"), Unavailable("busy")]
-
-    def busy(*rest):
-        if failures:
-            raise failures.pop()
-        return whole(*rest)
-
-    monkeypatch.setattr(store, "read_bytes", busy)
+def test_a_set_that_cannot_be_had_at_once_is_asked_for_again_as_the_streams_are(web, busy_twice):
     config = configured(web.url)
     opened = Validation.open(config, World(0, 1, CPU))
-    assert (len(opened.source), failures) == (23, [])
+    assert (len(opened.source), busy_twice) == (23, [])
     assert opened.source.patience == config.stream.patience

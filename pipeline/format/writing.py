@@ -37,11 +37,8 @@ def publishing(url: str, create_only: bool = False) -> Iterator[IO[bytes]]:
     try:
         if folder:
             os.makedirs(folder, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            dir=folder, prefix=f".{os.path.basename(path)}.", suffix=PARTIAL, delete=False
-        ) as file:
+        with _claimed(folder, os.path.basename(path)) as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX)  # tells `sweep` that its owner lives
                 yield file
                 file.flush()
                 _move_into_place(fs, file, path, local, create_only)
@@ -58,6 +55,18 @@ def publishing(url: str, create_only: bool = False) -> Iterator[IO[bytes]]:
         raise HeadraceError(
             f"{address.redact(url)}: not written: {faults.reason(error)}"
         ) from error
+
+
+def _claimed(folder: str | None, name: str) -> Any:
+    """A hidden file that `sweep` leaves alone. One swept before it was locked is begun again."""
+    while True:
+        file = tempfile.NamedTemporaryFile(  # noqa: SIM115
+            dir=folder, prefix=f".{name}.", suffix=PARTIAL, delete=False
+        )
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if os.path.exists(file.name):
+            return file
+        file.close()
 
 
 def _move_into_place(fs: Any, file: Any, path: str, local: bool, create_only: bool) -> None:

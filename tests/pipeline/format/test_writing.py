@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from pathlib import Path
@@ -90,6 +91,24 @@ def test_what_a_killed_writer_left_is_swept_and_what_a_living_one_holds_stays(tm
         living.wait()
     writing.sweep(str(tmp_path))
     assert files_in(tmp_path) == []
+
+
+def test_a_file_swept_before_its_writer_locked_it_is_begun_again(tmp_path, monkeypatch):
+    made, begun = tempfile.NamedTemporaryFile, []
+
+    def swept_once(**options):
+        file = made(**options)
+        if not begun:
+            writing.sweep(str(tmp_path))
+            assert not Path(file.name).exists()
+        begun.append(file.name)
+        return file
+
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", swept_once)
+    writing.publish(str(tmp_path / "a"), b"whole")
+    assert len(begun) == 2
+    assert files_in(tmp_path) == ["a"]
+    assert (tmp_path / "a").read_bytes() == b"whole"
 
 
 def test_sweeping_touches_no_file_that_is_no_partial(tmp_path):

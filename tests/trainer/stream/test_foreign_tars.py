@@ -18,6 +18,7 @@ from pipeline.format.listing import publish_listing
 from pipeline.format.mixture import Mixture, mixture_bytes
 from pipeline.format.mixture import Source as Part
 from pipeline.format.tarset import LISTED, tar_set
+from pipeline.format.writing import publish
 from tests.jobs import door
 from tests.pipeline.making import png, tar_of
 from tests.trainer.conftest import write_shard
@@ -166,7 +167,8 @@ def test_a_shard_whose_pixels_alone_change_under_a_run_ends_it_too(tmp_path, pic
         batches = iter(stream)
         next(batches)
         tar = tmp_path / "0.tar"
-        tar.write_bytes(tar.read_bytes().replace(pictures[3].image, bytes(len(pictures[3].image))))
+        altered = tar.read_bytes().replace(pictures[3].image, bytes(len(pictures[3].image)))
+        publish(f"file://{tar}", altered)  # whole: a half-written tar is another mistake
         with pytest.raises(HeadraceError, match=r"/0\.tar: was changed under the run"):
             list(itertools.islice(batches, 20))
 

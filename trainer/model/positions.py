@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from trainer.model.orders import order
+
 WAVELENGTH_BASE = 10000.0
 """Ratio of the longest to the shortest wavelength (Vaswani et al. 2017, §3.5; AIM release)."""
 
@@ -31,7 +33,7 @@ def sincos_2d(width: int, grid_size: int) -> Tensor:
 
 
 class GridPosition(nn.Module):
-    """Adds the fixed position code of a square grid to its tokens.
+    """Adds the fixed position code of a square grid to its tokens, read in some order.
 
     The code is a buffer that no checkpoint stores, so after building on the meta device
     and `to_empty` it holds rubbish until `reset_buffers`; `AIM.materialise` does both.
@@ -39,17 +41,24 @@ class GridPosition(nn.Module):
 
     code: Tensor
 
-    def __init__(self, width: int, grid_size: int):
+    def __init__(self, width: int, grid_size: int, kind: str = "raster"):
         super().__init__()
-        self.width, self.grid_size = width, grid_size
+        self.width, self.grid_size, self.kind = width, grid_size, kind
         code = torch.empty(grid_size**2, width)
         self.register_buffer("code", code, persistent=False)
         self.reset_buffers()
 
     def reset_buffers(self) -> None:
         """Write the code into the buffer, in its dtype; nothing on the meta device."""
-        self.code.copy_(sincos_2d(self.width, self.grid_size))
+        cells = order(self.kind, self.grid_size)
+        self.code.copy_(sincos_2d(self.width, self.grid_size)[cells])
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Tokens (B, K, width) plus the code; the usual promotion decides the dtype."""
-        return x + self.code
+    def forward(self, x: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Tokens plus the code of their cells; the usual promotion decides the dtype.
+
+        x: (B, K, width) in sequence order, or the (M, width) of them that `rows` (M,) int64
+        names by b * K + sequence position.
+        """
+        if rows is None:
+            return x + self.code
+        return x + self.code.index_select(0, rows % len(self.code))

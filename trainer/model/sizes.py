@@ -36,14 +36,18 @@ class ModelConfig(BaseModel, extra="forbid", frozen=True, use_attribute_docstrin
     norm_eps: float = Field(default=1e-5, gt=0)
     """Epsilon of every LayerNorm: 1e-5 in the training code, 1e-6 for the released weights."""
 
-    head_width: int = Field(default=2048, gt=0)
-    """Width of the pixel head, the same for all trunks (AIM table 4)."""
+    head_kind: Literal["mlp", "transformer", "none"] = "mlp"
+    """What predicts from the trunk's output (AIM table 3e); `none` is one linear."""
+
+    head_width: int = Field(default=2048, gt=0, validate_default=True)
+    """Width of the head, the same for all trunks (AIM table 4); `none` has no use for it."""
 
     head_depth: int = Field(default=12, ge=0)
-    """Number of pixel head blocks (AIM table 4)."""
+    """Number of head blocks (AIM table 4); `none` has no use for it."""
 
     head_block: Literal["official", "plain"] = "official"
-    """`official` keeps the training code's extra `x + norm_1(x)`; `plain` is the paper's text."""
+    """Of the `mlp` head: `official` keeps the training code's extra `x + norm_1(x)`; `plain` is
+    the paper's text."""
 
     @field_validator("patch_size")
     @classmethod
@@ -73,6 +77,24 @@ class ModelConfig(BaseModel, extra="forbid", frozen=True, use_attribute_docstrin
             raise ValueError(f"embed_dim {embed_dim} is not a multiple of num_heads {num_heads}")
         return num_heads
 
+    @field_validator("head_width")
+    @classmethod
+    def _attention_heads_fill_the_head(cls, head_width: int, info: ValidationInfo) -> int:
+        fields = info.data
+        if fields.get("head_kind") == "transformer" and {"embed_dim", "num_heads"} <= fields.keys():
+            channels = fields["embed_dim"] // fields["num_heads"]
+            if head_width % channels:
+                raise ValueError(
+                    f"head_width {head_width} is not a multiple of {channels}, the channels of an "
+                    "attention head (embed_dim / num_heads), which a transformer head shares"
+                )
+        return head_width
+
+    @property
+    def head_dim(self) -> int:
+        """Channels of one attention head."""
+        return self.embed_dim // self.num_heads
+
     @property
     def grid_size(self) -> int:
         """Patches along one side of the image."""
@@ -100,8 +122,21 @@ SIZES: dict[str, ModelConfig] = {
         head_width=192,
         head_depth=2,
     ),
+    # The same for a night: a trunk of ViT-S's shape, 21 M parameters, K = 64.
+    "aim-small": ModelConfig(
+        image_size=112,
+        patch_size=14,
+        embed_dim=384,
+        depth=12,
+        num_heads=6,
+        head_width=384,
+        head_depth=4,
+    ),
     # AIM table 1; the heads are from the release (128 channels each).
     "aim-600m": ModelConfig(embed_dim=1536, depth=24, num_heads=12),
+    # AIM table 3f, whose wide trunk is aim-600m. Its deep one is not written out in what we
+    # could read; this is ViT-H's shape (arXiv 2010.11929, table 1), which has as many parameters.
+    "aim-600m-deep": ModelConfig(embed_dim=1280, depth=32, num_heads=16),
     "aim-1b": ModelConfig(embed_dim=2048, depth=24, num_heads=16),
     "aim-3b": ModelConfig(embed_dim=3072, depth=24, num_heads=24),
     "aim-7b": ModelConfig(embed_dim=4096, depth=32, num_heads=32),

@@ -6,6 +6,7 @@ import torch.distributed as dist
 from torch.distributed.fsdp import fully_shard
 
 from trainer.model.aim import AIM
+from trainer.model.init import initial_value
 from trainer.model.sizes import ModelConfig
 
 CONFIG = ModelConfig(
@@ -19,15 +20,18 @@ CONFIG = ModelConfig(
 )
 
 
-def materialised_model():
+ALL = {"order": "spiral", "mask_token": True}
+
+
+def materialised_model(**options):
     with torch.device("meta"):
-        model = AIM(CONFIG)
+        model = AIM(CONFIG, **options)
     model.materialise("cpu")
     return model
 
 
-def drawn_model(seed=0):
-    model = materialised_model()
+def drawn_model(seed=0, **options):
+    model = materialised_model(**options)
     model.init_weights(torch.Generator().manual_seed(seed))
     return model
 
@@ -37,15 +41,28 @@ def same_parameters(one, other):
     return [torch.equal(a, b) for a, b in pairs]
 
 
-def test_materialise_fills_parameters_with_nan_and_buffers_with_the_position_code():
-    model, built = materialised_model(), AIM(CONFIG)
+@pytest.mark.parametrize("options", [{}, ALL], ids=["default", "all"])
+def test_materialise_fills_parameters_with_nan_and_buffers_with_code_and_order(options):
+    model, built = materialised_model(**options), AIM(CONFIG, **options)
     assert all(parameter.isnan().all() for parameter in model.parameters())
+    names = {name for name, _ in model.named_buffers()}
+    assert names == {name for name, _ in built.named_buffers()}
+    assert ("preprocessor.arrange.cells" in names) == (options == ALL)
     buffers = zip(model.buffers(), built.buffers(), strict=True)
     assert all(torch.equal(ours, theirs) for ours, theirs in buffers)
 
 
-def test_init_draws_every_parameter():
-    assert all(parameter.isfinite().all() for parameter in drawn_model().parameters())
+@pytest.mark.parametrize("options", [{}, ALL], ids=["default", "all"])
+def test_init_draws_every_parameter(options):
+    assert all(parameter.isfinite().all() for parameter in drawn_model(**options).parameters())
+
+
+def test_the_mask_token_is_normal_and_small_as_in_beit():
+    generator = torch.Generator().manual_seed(0)
+    token = initial_value("preprocessor.mask_token", torch.Size([1, 1, 4096]), generator)
+    assert token.std().item() == pytest.approx(0.02, rel=0.05)
+    assert abs(token.mean().item()) < 0.002
+    assert token.abs().max() > 0.05, "a normal has tails"
 
 
 def test_init_depends_on_its_generator_alone():
@@ -97,14 +114,37 @@ def lone_rank():
     dist.destroy_process_group()
 
 
-@pytest.mark.usefixtures("lone_rank")
-def test_a_sharded_model_begins_with_the_same_weights():
-    with torch.device("meta"):
-        model = AIM(CONFIG)
+def sharded(model):
     for module in (*model.blocks(), model):
         fully_shard(module, mesh=dist.init_device_mesh("cpu", (1,)))
+    return model
+
+
+@pytest.mark.usefixtures("lone_rank")
+@pytest.mark.parametrize("options", [{}, ALL], ids=["default", "all"])
+def test_a_sharded_model_begins_with_the_same_weights(options):
+    with torch.device("meta"):
+        model = sharded(AIM(CONFIG, **options))
     model.materialise("cpu")
     model.init_weights(torch.Generator().manual_seed(0))
     whole = [parameter.full_tensor() for parameter in model.parameters()]
-    pairs = zip(whole, drawn_model().parameters(), strict=True)
+    pairs = zip(whole, drawn_model(**options).parameters(), strict=True)
     assert all(torch.equal(ours, theirs) for ours, theirs in pairs)
+
+
+@pytest.mark.usefixtures("lone_rank")
+@pytest.mark.parametrize("recompute", [False, True])
+def test_a_sharded_model_computes_the_same_to_the_bit(recompute):
+    images = torch.randn(2, 3, 12, 12, generator=torch.Generator().manual_seed(1))
+    prefix, rows = torch.tensor([2, 9]), torch.tensor([1, 5, 12, 17])
+    masked = torch.arange(18).view(2, 9) % 3 == 0
+    plain = drawn_model(**ALL)
+    model = sharded(drawn_model(**ALL))
+    for block in model.blocks():
+        block.recompute = recompute
+    gradients = []
+    for one in (plain, model):
+        one(images, prefix, rows, masked).square().mean().backward()
+        gradients.append([parameter.grad for parameter in one.parameters()])
+    expected, ours = gradients
+    assert all(torch.equal(a, b.full_tensor()) for a, b in zip(expected, ours, strict=True))

@@ -2,6 +2,7 @@ import math
 
 import torch
 
+from trainer.model.orders import order
 from trainer.model.positions import GridPosition, sincos_2d
 
 
@@ -33,3 +34,16 @@ def test_the_code_is_not_in_the_state_dict_and_survives_the_meta_device():
     assert not position.state_dict()
     expected = sincos_2d(8, 3).float()
     assert torch.equal(position(torch.zeros(2, 9, 8)), expected.expand(2, 9, 8))
+
+
+def test_in_an_order_each_position_has_the_code_of_its_cell():
+    position = GridPosition(width=8, grid_size=3, kind="spiral")
+    expected = sincos_2d(8, 3).float()[order("spiral", 3)]
+    assert torch.equal(position(torch.zeros(2, 9, 8)), expected.expand(2, 9, 8))
+
+
+def test_rows_have_the_code_of_their_position_whatever_their_image():
+    position = GridPosition(width=8, grid_size=3, kind="spiral")
+    rows = torch.tensor([4, 0, 17, 9])
+    expected = position(torch.zeros(2, 9, 8)).flatten(0, 1)[rows]
+    assert torch.equal(position(torch.zeros(4, 8), rows), expected)

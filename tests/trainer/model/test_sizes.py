@@ -34,6 +34,12 @@ def test_a_trunk_block_has_12_d_squared_plus_4_d_parameters():
     assert two - one == 12 * 16**2 + 4 * 16
 
 
+def test_the_deep_trunk_has_about_the_parameters_of_the_wide_one():
+    wide, deep = (count_parameters(SIZES[name]).trunk for name in ("aim-600m", "aim-600m-deep"))
+    assert SIZES["aim-600m-deep"].depth > SIZES["aim-600m"].depth
+    assert 0.9 < deep / wide < 1
+
+
 def test_paper_sizes_have_heads_of_128_channels_and_256_patches():
     for name in ("aim-600m", "aim-1b", "aim-3b", "aim-7b"):
         assert SIZES[name].embed_dim == 128 * SIZES[name].num_heads
@@ -42,6 +48,23 @@ def test_paper_sizes_have_heads_of_128_channels_and_256_patches():
 
 def test_the_demo_size_has_two_to_four_million_parameters():
     assert 2e6 < sum(count_parameters(SIZES["aim-demo"])) < 4e6
+
+
+def test_the_small_size_has_the_trunk_of_a_vit_s():
+    assert 21e6 < count_parameters(SIZES["aim-small"]).backbone < 22e6
+    assert SIZES["aim-small"].num_patches == 64
+
+
+def test_a_transformer_head_has_attention_heads_as_wide_as_the_trunks():
+    transformer = TINY | {"head_kind": "transformer"}
+    message = "head_width 36 is not a multiple of 8, the channels"
+    with pytest.raises(ValidationError, match=message) as error:
+        ModelConfig(**transformer, head_width=36)
+    assert error.value.errors()[0]["loc"] == ("head_width",)
+    with pytest.raises(ValidationError, match="head_width 2048 is not a multiple of 80"):
+        ModelConfig(**transformer | {"embed_dim": 160})
+    assert ModelConfig(**transformer, head_width=40).head_dim == 8
+    assert ModelConfig(**TINY, head_width=36).head_kind == "mlp"
 
 
 @pytest.mark.parametrize(
@@ -53,6 +76,7 @@ def test_the_demo_size_has_two_to_four_million_parameters():
         ("head_width", 6, "head_width 6 is not a multiple of 4"),
         ("depth", 0, "greater than 0"),
         ("head_block", "fancy", "'official' or 'plain'"),
+        ("head_kind", "fancy", "'mlp', 'transformer' or 'none'"),
         ("widht", 16, "Extra inputs are not permitted"),
     ],
 )

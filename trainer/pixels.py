@@ -1,5 +1,7 @@
 """Between stored pixels and the model's input."""
 
+import functools
+
 import torch
 from torch import Tensor
 
@@ -18,11 +20,17 @@ def normalise(
     return (pixels - _column(mean, device)) / _column(deviation, device)
 
 
+def unit(images: Tensor) -> Tensor:
+    """The inverse for ImageNet's figures: float (B, 3, H, W), stored pixels in [0, 1]."""
+    return images * _column(DEVIATION, images.device) + _column(MEAN, images.device)
+
+
 def denormalise(images: Tensor) -> Tensor:
-    """The inverse for ImageNet's figures: float (B, 3, H, W) to uint8, clipped."""
-    pixels = images * _column(DEVIATION, images.device) + _column(MEAN, images.device)
-    return (pixels * 255).round().clamp(0, 255).to(torch.uint8)
+    """The same as uint8, clipped."""
+    return (unit(images) * 255).round().clamp(0, 255).to(torch.uint8)
 
 
+@functools.cache
 def _column(values: Channels, device: torch.device) -> Tensor:
+    """Made once: to copy numbers of Python's to a GPU waits for it."""
     return torch.tensor(values, device=device)[:, None, None]

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from trainer.pixels import DEVIATION, MEAN, denormalise, normalise
+from trainer import pixels
+from trainer.pixels import DEVIATION, MEAN, denormalise, normalise, unit
 
 CPU = torch.device("cpu")
 
@@ -13,6 +14,10 @@ def all_values():
 
 def test_denormalise_gives_every_byte_back():
     assert torch.equal(denormalise(normalise(all_values(), CPU)), all_values())
+
+
+def test_unit_gives_every_byte_back_as_a_part_of_one():
+    torch.testing.assert_close(unit(normalise(all_values(), CPU)), all_values() / 255)
 
 
 def test_normalised_pixels_are_the_formula_per_channel():
@@ -35,3 +40,14 @@ def test_other_figures_are_used_where_they_are_given():
 def test_values_out_of_range_are_clipped_not_wrapped():
     images = torch.tensor([-100.0, 100.0]).reshape(1, 1, 1, 2).repeat(1, 3, 1, 1)
     assert denormalise(images)[0, :, 0].tolist() == [[0, 255]] * 3
+
+
+def test_the_figures_are_brought_to_a_device_once(monkeypatch):
+    normalise(all_values(), CPU)
+
+    def copied(*_args, **_kwargs):
+        raise AssertionError("a copy that a GPU waits for")
+
+    monkeypatch.setattr(pixels.torch, "tensor", copied)
+    normalise(all_values(), CPU)
+    denormalise(torch.zeros(1, 3, 2, 2))

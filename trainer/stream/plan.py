@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from trainer.stream.keyed import base_key, below, mix
 from trainer.stream.mixing import Mixing
 from trainer.stream.order import Places, SourceOrder
 
@@ -83,15 +82,3 @@ def part(slots: Slots, rows: slice) -> Slots:
 def lanes_of_rank(rank: int, world_size: int, lanes: int) -> Array:
     """The lanes that a rank reads: ⌊L/W⌋ or ⌈L/W⌉ neighbours."""
     return np.arange(rank * lanes // world_size, (rank + 1) * lanes // world_size)
-
-
-def prefix_lengths(seed: int, step: int, lane: Array, slot: Array, patches: int) -> Array:
-    """S of each image, uniform on 1 to K - 1 (AIM section 4.2), drawn by (seed, step, lane, slot).
-
-    The official generator draws the same prefixes on every rank and worker; a key cannot.
-    Raises ValueError for fewer than two patches.
-    """
-    if patches < 2:
-        raise ValueError(f"prefix lengths need at least 2 patches, not {patches}")
-    key = mix(base_key(seed, "prefix"), step, lane, slot)
-    return 1 + below(key, patches - 1)

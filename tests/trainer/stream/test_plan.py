@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from trainer.stream.plan import PlannedSource, StreamPlan, lanes_of_rank, part, prefix_lengths
+from trainer.stream.plan import PlannedSource, StreamPlan, lanes_of_rank, part
 
 SOURCES = [PlannedSource("web", 101, 4, 2), PlannedSource("in1k", 13, 1, 3)]
 BATCH, LANES = 24, 8
@@ -122,39 +122,3 @@ def test_another_seed_is_another_plan():
     one, other = (columns(plan(seed=seed).slots(0, np.arange(LANES))) for seed in (0, 1))
     assert (one[4] != other[4]).any()
     np.testing.assert_array_equal(one[:3], other[:3])  # the word has no chance in it
-
-
-@pytest.mark.parametrize("patches", [2, 3, 64, 256])
-def test_prefix_lengths_are_uniform_from_1_to_one_less_than_the_patches(patches):
-    count = 400 * (patches - 1)
-    drawn = prefix_lengths(0, 5, np.arange(count), np.zeros(count, np.int64), patches)
-    counts = np.bincount(drawn, minlength=patches)
-    assert len(counts) == patches
-    assert counts[0] == 0
-    assert np.abs(counts[1:] - 400).max() < 6 * 400**0.5
-
-
-def test_prefix_lengths_differ_between_lanes_slots_steps_and_seeds():
-    lane, slot = np.repeat(np.arange(64), 16), np.tile(np.arange(16), 64)
-    drawn = prefix_lengths(0, 0, lane, slot, 256)
-    again = prefix_lengths(0, 0, lane, slot, 256)
-    assert (drawn == again).all()
-    for other in (
-        prefix_lengths(0, 0, lane + 64, slot, 256),
-        prefix_lengths(0, 0, lane, slot + 16, 256),
-        prefix_lengths(0, 1, lane, slot, 256),
-        prefix_lengths(1, 0, lane, slot, 256),
-    ):
-        assert (drawn == other).mean() < 0.02
-
-
-@pytest.mark.parametrize("ranks", [2, 3, 5, 8])
-def test_ranks_draw_other_prefixes_than_each_other_and_the_same_as_one_rank_would(ranks):
-    whole = plan().slots(4, np.arange(LANES))
-    expected = prefix_lengths(7, 4, whole.lane, whole.slot, 256)
-    parts = []
-    for rank in range(ranks):
-        slots = plan().slots(4, lanes_of_rank(rank, ranks, LANES))
-        parts.append(prefix_lengths(7, 4, slots.lane, slots.slot, 256))
-    assert np.concatenate(parts).tolist() == expected.tolist()
-    assert len({tuple(part) for part in parts}) == ranks

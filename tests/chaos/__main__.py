@@ -8,15 +8,24 @@ import tempfile
 from dataclasses import astuple
 from pathlib import Path
 
-from tests.chaos.rounds import KINDS, Pool, Round, play, undisturbed
+from tests.chaos import rounds as curation
+from tests.chaos import trainer
+from tests.chaos.rounds import Pool, Round, undisturbed
+
+KINDS = (*curation.KINDS, trainer.KIND)
 
 HEAD = """# Twenty kills of each kind
 
 `make chaos` wrote this page: `python -m tests.chaos --rounds {rounds} --seed {seed}` on {machine}.
-Each round curates the demo pool ({files} files, {seconds:.0f} s in peace) in processes of its own,
-sends one SIGKILL at a moment that the seed gives, and runs the command again only if it did not end
-well by itself. "Same" means that every file of the dataset has the bytes of an undisturbed run;
-"kept" that no part that was in the ledger before the kill was measured again.
+Each round but a `save` curates the demo pool ({files} files, {seconds:.0f} s in peace) in processes
+of its own, sends one SIGKILL at a moment that the seed gives, and runs the command again only if it
+did not end well by itself. "Same" means that every file of the dataset has the bytes of an
+undisturbed run; "kept" that no part that was in the ledger before the kill was measured again.
+
+In a `save`, two ranks of a trainer save one checkpoint after another, and one of them is killed.
+"Same" means that the newest complete checkpoint holds the numbers of its step, loads on one rank,
+and that this rank saves on; "kept" that what was said to be saved before the kill is there. "Parts"
+are complete checkpoints, of which two are kept.
 
 | kind | seed | after, s | killed | parts finished | run again | same | kept |
 | --- | --- | --- | --- | --- | --- | --- | --- |
@@ -44,6 +53,13 @@ def main() -> int:
         options.log.write_text(page(played, pool, options.rounds, options.seed))
     shutil.rmtree(work)
     return 0 if all(one.same and one.kept for one in played) else 1
+
+
+def play(kind: str, seed: int, folder: Path, pool: Pool) -> Round:
+    """A round of the kind."""
+    if kind == trainer.KIND:
+        return trainer.play(seed, folder)
+    return curation.play(kind, seed, folder, pool)
 
 
 def page(played: list[Round], pool: Pool, rounds: int, seed: int) -> str:

@@ -1,50 +1,76 @@
-"""`headrace train`: checks the config, then runs the loop here or under torchrun."""
+"""`headrace train`: checks the config, then runs the loop here, under torchrun or on Ray."""
 
-import subprocess
-import sys
+import signal
 import tempfile
 from pathlib import Path
+from typing import Any
 
-from jobs.console import console, progress
+from jobs import launch
+from jobs.console import console, logged
 from pipeline.format.errors import HeadraceError
 from trainer.config import TrainConfig
+from trainer.control import STOPPED, Stopped
+from trainer.line import line
 from trainer.train import train
+from trainer.watchdog import HANGS, HUNG
 
 
-def run(config: TrainConfig, processes: int = 1, parent: str | None = None) -> None:
-    """Trains on `processes` ranks of this machine; resumes if the run's folder holds checkpoints.
+class Ended(HeadraceError):
+    """A run that ended before its last step and can go on; `code` is the command's exit code."""
 
-    `parent` is a run or checkpoint to fork. Raises HeadraceError where training cannot go on.
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def run(
+    config: TrainConfig, processes: int = 1, parent: str | None = None, ray: bool = False
+) -> None:
+    """Trains on `processes` ranks, of this machine or, with `ray`, of the cluster.
+
+    Resumes if the run's folder holds checkpoints; `parent` is a run or checkpoint to fork. Raises
+    HeadraceError where training cannot go on, and Ended where the same command would go on: a
+    signal stopped it, with a checkpoint (code 75), or it stood still (70).
     """
-    if processes == 1:
-        _here(config, parent)
+    if ray:
+        from jobs.ray_train import run as on_ray
+
+        code = on_ray(config, processes, parent)
+    elif processes == 1:
+        code = _here(config, parent)
     else:
-        _under_torchrun(config, processes, parent)
+        code = _under_torchrun(config, processes, parent)
+    if code:
+        raise _ended(config.run, code)
 
 
-def _here(config: TrainConfig, parent: str | None) -> None:
-    with progress(f"train {config.run}", config.steps, "steps") as advance:
-        done = 0
+def _here(config: TrainConfig, parent: str | None) -> int:
+    with logged(f"train {config.run}", config.steps, "steps") as told:
 
-        def report(step: int, loss: float) -> None:
-            nonlocal done
-            advance(step - done, f"loss {loss:.4f}")
-            done = step
+        def report(fields: dict[str, Any]) -> None:
+            told(fields["step"], line(fields, config.steps))
 
-        train(config, report, parent)
+        try:
+            train(config, report, parent)
+        except Stopped:
+            return STOPPED
+    return 0
 
 
-def _under_torchrun(config: TrainConfig, processes: int, parent: str | None) -> None:
+def _under_torchrun(config: TrainConfig, processes: int, parent: str | None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "config.json"
         path.write_text(config.model_dump_json())
         console.print(f"train {config.run} on {processes} processes")
-        launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-        launch += [f"--nproc-per-node={processes}", "-m", "trainer", str(path)]
-        launch += [parent] if parent else []
-        code = subprocess.run(launch, check=False).returncode
-    if code:
-        raise HeadraceError(
-            f"{config.run}: training stopped with exit code {code}; the lines above say why, "
-            "and the same command resumes from the last checkpoint"
-        )
+        words = ["-m", "trainer", str(path), *([parent] if parent else [])]
+        return launch.run(words, processes, config.stop_within)
+
+
+def _ended(run: str, code: int) -> HeadraceError:
+    again = "the same command goes on from the last checkpoint"
+    if code == STOPPED:
+        return Ended(f"{run}: stopped by a signal, with a checkpoint; {again}", STOPPED)
+    if code == HUNG:
+        return Ended(f"{run}: stood still; {run}/{HANGS} says where each rank was; {again}", HUNG)
+    what = f"with exit code {code}" if code > 0 else f"by {signal.Signals(-code).name}"
+    return HeadraceError(f"{run}: training ended {what}; the lines above say why, and {again}")

@@ -8,6 +8,9 @@ class HeadraceError(Exception):
     and keeps its traceback.
     """
 
+    code = 1
+    """Exit code of a command that ends with it."""
+
 
 class Unavailable(HeadraceError):
     """A store did not answer as it should: trying again may help."""

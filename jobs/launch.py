@@ -1,0 +1,76 @@
+"""Ranks on this machine, started as torchrun does, and the exit code that they ended with.
+
+torchrun's own command hides the codes of its ranks, and ends a clean stop with a traceback; so its
+launcher is called here instead.
+"""
+
+import logging
+import os
+import signal
+import sys
+import tempfile
+import uuid
+from pathlib import Path
+
+from torch.distributed.elastic.multiprocessing.api import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+from trainer.control import ENDS, SIGNALS, STOPPED
+from trainer.watchdog import HUNG
+
+MARGIN = 10
+"""Seconds in which a rank that has saved is gone."""
+
+
+def run(words: list[str], processes: int, stop_within: int) -> int:
+    """Runs `python WORDS` as that many ranks; SIGTERM, SIGINT and SIGUSR1 are passed on to them.
+
+    Ranks that do not end within `stop_within` seconds of a signal are killed (before torch 2.12
+    within 30). Returns 0, `HUNG`, `STOPPED` if all ranks stopped with a checkpoint, or else the
+    code of the first that failed, -n if a signal n ended it.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # as the command does, and says at length
+    os.environ["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"] = str(stop_within + MARGIN)
+    _quiet()
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=processes,
+        run_id=str(uuid.uuid4()),
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=0,
+        signals_to_handle=",".join(number.name for number in SIGNALS),
+    )
+    with tempfile.TemporaryDirectory() as ends:
+        os.environ[ENDS] = ends
+        try:
+            elastic_launch(config, sys.executable)(*words)
+        except ChildFailedError as error:
+            codes = {failure.exitcode for failure in error.failures.values()}
+            return _of_all(codes) or error.get_first_failure()[1].exitcode
+        except SignalException as error:
+            return _told(Path(ends), processes, error.sigval)
+    return 0
+
+
+def _quiet() -> None:
+    """Who failed, and of what, is said once: by our caller."""
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith("torch.distributed.elastic"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def _of_all(codes: set[int]) -> int:
+    """What a few codes say together: the first rank to end has the others told to, by SIGTERM."""
+    if HUNG in codes:
+        return HUNG
+    return STOPPED if STOPPED in codes <= {STOPPED, -signal.SIGTERM} else 0
+
+
+def _told(ends: Path, processes: int, number: signal.Signals) -> int:
+    """After a signal the launcher does not say how its ranks ended; they do."""
+    codes = {path.read_text() for path in ends.iterdir()}
+    stopped = codes == {str(STOPPED)} and len(list(ends.iterdir())) == processes
+    return STOPPED if stopped else -number

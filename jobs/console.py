@@ -31,6 +31,35 @@ def progress(what: str, total: int, unit: str) -> Iterator[Advance]:
         yield lambda done, note="": bar.update(task, advance=done, note=note)
 
 
+class Told(Protocol):
+    """Told how much is done in all, and a line that says more of it."""
+
+    def __call__(self, finished: int, line: str) -> None:
+        """Shows the line, and moves the bar."""
+
+
+@contextmanager
+def logged(what: str, total: int, unit: str) -> Iterator[Told]:
+    """Shows a log as it grows: all of its lines, on a terminal with a bar below them."""
+    if not console.is_terminal:
+        yield lambda finished, line: _print(line)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TextColumn(unit), console=console) as bar:
+        task = bar.add_task(what, total=total)
+
+        def told(finished: int, line: str) -> None:
+            _print(line)
+            bar.update(task, completed=finished)
+
+        yield told
+
+
+def _print(line: str) -> None:
+    """As it is: a name in brackets is no markup, and only a terminal breaks a long line."""
+    console.print(line, markup=False, soft_wrap=True)
+
+
 def _lines(what: str, total: int, unit: str) -> Advance:
     """A line at every tenth, and at the end."""
     finished, shown = 0, 0

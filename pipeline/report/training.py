@@ -88,7 +88,7 @@ def read_run(folder: str) -> Run:
     return Run(
         url=url,
         config=config,
-        losses=tuple((line["step"], line["loss"]) for line in logged),
+        losses=tuple((line["step"], line["loss"]) for line in logged if line["loss"] is not None),
         validation=_validation(lines),
         shares=shares,
         trouble=trouble,
@@ -131,11 +131,12 @@ def _json(url: str, parse: Callable[[bytes], Any]) -> Any:
 
 
 def _validation(lines: list[Line]) -> dict[str, tuple[tuple[int, float], ...]]:
+    """Without losses that were not finite, which the log has as null."""
     found = [(line["step"], line["validation"]) for line in lines if "validation" in line]
-    forms = sorted({form for _, losses in found for form in losses})
+    known = {form for _, losses in found for form in losses if losses[form] is not None}
     return {
-        form: tuple((step, losses[form]) for step, losses in found if form in losses)
-        for form in forms
+        form: tuple((step, losses[form]) for step, losses in found if losses.get(form) is not None)
+        for form in sorted(known)
     }
 
 

@@ -16,7 +16,7 @@ BAD = Bad("web", 7, "file:///a/0.tar", "k7", 512, "not_an_image: no", "k8")
 WRITERS = {
     "delivered.txt": (lambda path: Proof(path, 0), lambda proof: proof.write([1, 2, 3])),
     "quarantine.jsonl": (lambda path: Quarantine(path, 0), lambda listed: listed.add([BAD])),
-    "metrics.jsonl": (lambda path: Metrics(path, 0), lambda log: log.write(step=1, loss=0.5)),
+    "metrics.jsonl": (lambda path: Metrics(path, bool), lambda log: log.write(step=1, loss=0.5)),
 }
 
 

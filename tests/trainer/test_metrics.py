@@ -4,7 +4,7 @@ from trainer.metrics import Metrics, read
 
 
 def write(path, *steps, resumed_at=0):
-    metrics = Metrics(path, resumed_at)
+    metrics = Metrics(path, lambda line: line["step"] <= resumed_at)
     for step in steps:
         metrics.write(step=step, loss=1 / (step + 1))
     metrics.close()
@@ -41,7 +41,7 @@ def test_a_torn_last_line_is_ignored_and_overwritten(tmp_path):
 
 
 def test_a_line_is_readable_before_the_log_is_closed(tmp_path):
-    metrics = Metrics(tmp_path / "metrics.jsonl", 0)
+    metrics = Metrics(tmp_path / "metrics.jsonl", bool)
     metrics.write(step=1, digest="ä")
     assert read(tmp_path / "metrics.jsonl") == [{"step": 1, "digest": "ä"}]
     metrics.close()
@@ -49,3 +49,22 @@ def test_a_line_is_readable_before_the_log_is_closed(tmp_path):
 
 def test_no_log_has_no_lines(tmp_path):
     assert read(tmp_path / "metrics.jsonl") == []
+
+
+def test_a_number_that_is_not_finite_is_null_so_that_every_line_is_json(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1, "loss": NaN}\n')  # as an older version wrote it
+    metrics = Metrics(path, lambda line: line["step"] <= 1)
+    metrics.write(
+        step=2, loss=float("inf"), validation={"causal": float("nan")}, curve=[1.5, -1e999]
+    )
+    metrics.close()
+
+    def refuse(name):
+        raise AssertionError(name)
+
+    lines = [json.loads(line, parse_constant=refuse) for line in path.read_text().splitlines()]
+    assert lines == [
+        {"step": 1, "loss": None},
+        {"step": 2, "loss": None, "validation": {"causal": None}, "curve": [1.5, None]},
+    ]

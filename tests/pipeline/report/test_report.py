@@ -367,6 +367,26 @@ def test_a_run_that_counted_damage_without_its_kinds_still_tells_how_much(scored
     assert training.read_run(str(folder)).replaced == 5
 
 
+def test_losses_that_were_not_finite_are_left_out_of_the_curves(scored, tmp_path):
+    folder = write_run(tmp_path / "run", scored)
+    log = folder / "metrics.jsonl"
+    text = log.read_text().replace('"loss": 0.9', '"loss": null').replace("0.6", "null")
+    log.write_text(text.replace("2.1", "null").replace("0.5", "null"))
+    run = training.read_run(str(folder))
+    assert run.losses == ((20, 0.7),)
+    assert run.validation == {"causal": ((0, 2.0),)}
+    assert "2.00 → 2.00" in Elements(page.render(scored.url, str(folder)).decode()).text
+
+
+def test_the_fields_of_a_newer_log_do_not_disturb(scored, tmp_path):
+    folder = write_run(tmp_path / "run", scored)
+    before, log = training.read_run(str(folder)), folder / "metrics.jsonl"
+    newer = '"mfu": 0.5, "slow": {"rank": 1}, "loss"'
+    text = log.read_text().replace('"loss"', newer)
+    log.write_text(text.replace('"validation"', '"curve": [2.0, 1.0], "validation"'))
+    assert training.read_run(str(folder)) == before
+
+
 def test_without_a_run_there_is_no_word_of_training(scored):
     html = page.render(scored.url).decode()
     assert 'id="training"' not in html

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -178,18 +178,71 @@ def mix(
 @app.command()
 def train(
     config: Config,
-    nproc: Annotated[int, typer.Option(min=1, help="Processes on this machine.")] = 1,
+    nproc: Annotated[
+        int, typer.Option(min=1, help="Processes on this machine; workers, with --ray.")
+    ] = 1,
+    ray: Annotated[bool, typer.Option("--ray", help="Train on the Ray cluster.")] = False,
     fork: Annotated[
         str | None,
         typer.Option(metavar="RUN", help="Go on from this run's weights, with a new stream."),
     ] = None,
 ) -> None:
-    """Trains AIM on a mixture; run it again to resume from the newest checkpoint."""
+    """Trains AIM on a mixture; run it again to resume from the newest checkpoint.
+
+    SIGTERM, SIGUSR1 or Ctrl-C end it with a checkpoint and exit code 75; a run that stands still
+    ends itself with 70.
+    """
     from jobs import train
     from jobs.config import load
     from trainer.config import TrainConfig
 
-    train.run(load(config, TrainConfig), nproc, fork)
+    train.run(load(config, TrainConfig), nproc, fork, ray)
+
+
+Out = Annotated[str, typer.Option("--out", metavar="FOLDER", help="A new folder, or a URL.")]
+Dtype = Annotated[
+    Literal["float32", "bfloat16"],
+    typer.Option(help="Of the stored weights; bfloat16 halves and rounds them."),
+]
+
+
+@app.command()
+def export(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or a checkpoint's.")],
+    out: Out,
+    dtype: Dtype = "float32",
+) -> None:
+    """Writes a run's weights as safetensors under ml-aim's names, with a model card."""
+    from jobs import export
+
+    export.run(run, out, dtype)
+    typer.echo(out)
+
+
+@app.command("import")
+def import_(
+    weights: Annotated[
+        str,
+        typer.Argument(
+            metavar="WEIGHTS", help="A file or folder: of ml-aim, ml-l3m, or an export of ours."
+        ),
+    ],
+    out: Out,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="YAML with the model's sizes, if they have no name."),
+    ] = None,
+    dtype: Dtype = "float32",
+) -> None:
+    """Turns weights of Apple's release or training code into an export. Runs no code in them."""
+    from jobs import export
+    from jobs.config import load
+    from trainer.model.sizes import ModelConfig
+
+    record = export.import_(weights, out, load(model, ModelConfig) if model else None, dtype)
+    if "pixel_head.safetensors" not in record.files:
+        typer.echo("without a pixel head: none is in these weights")
+    typer.echo(out)
 
 
 stream_app = typer.Typer(no_args_is_help=True, help="What a run is fed: planned, and proven.")
@@ -273,9 +326,9 @@ def _print_counts(counts: dict[str, int], what: str = "pool images", first: str 
 
 
 def main() -> None:
-    """Entry point: a HeadraceError is one message and exit code 1, never a traceback."""
+    """Entry point: a HeadraceError is one message and its exit code, never a traceback."""
     try:
         app()
     except HeadraceError as error:
         sys.stderr.write("".join(f"error: {line}\n" for line in str(error).splitlines()))
-        sys.exit(1)
+        sys.exit(error.code)

@@ -1,7 +1,6 @@
 """`headrace stream`: what a run will be fed, by arithmetic; and whether two were fed the same."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,7 +39,7 @@ def plan(config: TrainConfig, steps: int, first: int | None, ranks: int) -> dict
 
 
 def _next_step(config: TrainConfig) -> int:
-    newest = checkpoint.newest(Path(config.run) / "checkpoints")
+    newest = checkpoint.newest(config.where)
     return checkpoint.read_state(newest)["stream"]["step"] if newest else 0
 
 

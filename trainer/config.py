@@ -4,11 +4,26 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
+from pipeline.format import address
+from pipeline.format.errors import HeadraceError
+from trainer.compute import ComputeConfig
 from trainer.model.sizes import SIZES, ModelConfig
+from trainer.objective.config import ObjectiveConfig
 from trainer.optimiser import OptimiserConfig
 from trainer.stream.config import StreamConfig
 
-FREE_TO_CHANGE = {"run", "log_every", "validate_every", "checkpoint_every", "keep_checkpoints"}
+FREE_TO_CHANGE = {
+    "run",
+    "log_every",
+    "validate_every",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "checkpoints",
+    "stop_within",
+    "hang_after",
+    "max_skipped",
+    "tensorboard",
+}
 """Fields that a resume may change: they alter no weight. `threads` does, in the last bits."""
 
 
@@ -22,10 +37,32 @@ MixtureUrl = Annotated[str, AfterValidator(_named_as_mixture)]
 """By its ending a stream tells a mixture from a snapshot."""
 
 
+def _on_a_disk(path: str) -> str:
+    if "://" in path:
+        raise ValueError(
+            f"{address.redact(path)!r} is a URL; name a folder on a disk that all ranks see, and "
+            "give `checkpoints` the URL"
+        )
+    return path
+
+
+def _for_any_folder(url: str) -> str:
+    """A relative path made absolute: who reads it in config.json may stand elsewhere."""
+    try:
+        whole = address.absolute(url)
+    except HeadraceError as error:
+        raise ValueError(str(error)) from error
+    return whole if "://" in url else whole.removeprefix("file://")
+
+
+RunFolder = Annotated[str, Field(min_length=1), AfterValidator(_on_a_disk)]
+CheckpointsUrl = Annotated[str, Field(min_length=1), AfterValidator(_for_any_folder)]
+
+
 class TrainConfig(BaseModel, extra="forbid", frozen=True, use_attribute_docstrings=True):
     """A run: which images, which model, how long. Relative paths start at the current folder."""
 
-    run: str = Field(min_length=1)
+    run: RunFolder
     """Folder of the run: its config, checkpoints, metrics and pictures. The same folder resumes."""
 
     mixture: MixtureUrl
@@ -34,8 +71,14 @@ class TrainConfig(BaseModel, extra="forbid", frozen=True, use_attribute_docstrin
     validation: str | None = None
     """A dataset or snapshot to take the validation loss on; none without it."""
 
-    model: Literal["aim-demo", "aim-600m", "aim-1b", "aim-3b", "aim-7b"] | ModelConfig
+    model: (
+        Literal["aim-demo", "aim-small", "aim-600m", "aim-600m-deep", "aim-1b", "aim-3b", "aim-7b"]
+        | ModelConfig
+    )
     """A named size, or its fields written out."""
+
+    objective: ObjectiveConfig = ObjectiveConfig()
+    """What is predicted, from what; the defaults are the paper's."""
 
     stream: StreamConfig
     """Batch size, lanes, crops and their seed."""
@@ -43,11 +86,14 @@ class TrainConfig(BaseModel, extra="forbid", frozen=True, use_attribute_docstrin
     optimiser: OptimiserConfig = OptimiserConfig()
     """AdamW and its schedule; the defaults are the paper's."""
 
+    compute: ComputeConfig = ComputeConfig()
+    """Precision, memory and speed."""
+
     steps: int = Field(gt=0)
     """Updates in the whole run. The learning rate reaches zero after the last."""
 
     seed: int = 0
-    """Of the weights and the prefix lengths; the stream has its own."""
+    """Of the weights, the prefix lengths and the masks; the stream has its own."""
 
     log_every: int = Field(default=10, gt=0)
     """Steps between two lines of the log."""
@@ -61,6 +107,21 @@ class TrainConfig(BaseModel, extra="forbid", frozen=True, use_attribute_docstrin
     keep_checkpoints: int = Field(default=2, gt=0)
     """Complete checkpoints that stay on disk."""
 
+    checkpoints: CheckpointsUrl | None = None
+    """Folder or fsspec URL of the checkpoints; `checkpoints` in the run's folder without it."""
+
+    stop_within: int = Field(default=120, gt=0)
+    """Seconds that ranks of `--nproc` have to save and end once told to stop, before a kill."""
+
+    hang_after: int = Field(default=1800, gt=0)
+    """Seconds without a step, after which a run writes down where it stands and ends itself."""
+
+    max_skipped: int = Field(default=10, gt=0)
+    """Updates in a row that may be skipped because loss or gradient are not finite."""
+
+    tensorboard: bool = False
+    """Also write the log's figures for TensorBoard, to `tensorboard` in the run's folder."""
+
     threads: int | None = Field(default=None, gt=0)
     """CPU threads of one rank for the model; torch's own choice without it."""
 
@@ -70,10 +131,16 @@ class TrainConfig(BaseModel, extra="forbid", frozen=True, use_attribute_docstrin
         return SIZES[self.model] if isinstance(self.model, str) else self.model
 
     @property
+    def where(self) -> str:
+        """URL or path of the folder that receives checkpoints."""
+        return self.checkpoints or f"{self.run}/checkpoints"
+
+    @property
     def identity(self) -> dict[str, Any]:
         """What a run's weights depend on. The stream checks its own part."""
         exclude = FREE_TO_CHANGE | {"stream", "mixture", "validation"}
         fields = self.model_dump(mode="json", exclude=exclude)
+        fields["compute"] = {"precision": self.compute.precision}
         return fields | {"model": self.shape.model_dump(mode="json")}
 
     @model_validator(mode="after")
@@ -82,5 +149,22 @@ class TrainConfig(BaseModel, extra="forbid", frozen=True, use_attribute_docstrin
             raise ValueError(
                 f"stream.image_size {self.stream.image_size} must be the model's image_size "
                 f"{self.shape.image_size}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _slots_make_micro_batches(self) -> "TrainConfig":
+        """All ranks must have as many parts, and a pair of prefixes must lie in one of them."""
+        depth, parts = self.stream.batch // self.stream.lanes, self.compute.micro_batches
+        if depth % parts:
+            raise ValueError(
+                f"compute.micro_batches {parts} do not share the {depth} images of a lane "
+                "(stream.batch over stream.lanes); use a divisor of them"
+            )
+        paired = self.objective.kind == "ar" and self.objective.attention == "prefix"
+        if paired and self.objective.prefixes == "paired" and depth // parts % 2:
+            raise ValueError(
+                f"objective.prefixes: a pair does not fit into the {depth // parts} images that a "
+                "lane has in a micro-batch; use half as many stream.lanes, or `independent`"
             )
         return self

@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
 
+from pipeline.format.errors import HeadraceError
 from trainer.model.aim import AIM
 
 Value = TypeVar("Value")
@@ -26,6 +27,8 @@ class World:
     rank: int
     size: int
     device: torch.device
+    local_size: int = 1
+    """Ranks on this machine."""
 
     @property
     def leads(self) -> bool:
@@ -35,29 +38,67 @@ class World:
 
 @contextlib.contextmanager
 def join() -> Iterator[World]:
-    """The world that torchrun describes in the environment, or this process alone."""
+    """The world that torchrun or Ray describes in the environment, or this process alone.
+
+    A process group that is there already (Ray makes one) is used, and left as it is.
+    """
     rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    local_size = int(os.environ.get("LOCAL_WORLD_SIZE", size))
     device = torch.device("cpu")
     if torch.cuda.is_available():
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
         torch.cuda.set_device(device)
+    world = World(rank, size, device, local_size)
+    if dist.is_initialized():
+        yield world
+        return
     store = None if "RANK" in os.environ else dist.HashStore()  # type: ignore[attr-defined]
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, rank=rank, world_size=size, store=store)
     try:
-        yield World(rank, size, device)
+        yield world
     finally:
         dist.destroy_process_group()
 
 
-def shard(model: AIM, world: World) -> None:
-    """Splits parameters, gradients and optimiser state over the ranks (FSDP2), block by block."""
+def mesh_of(world: World, shard_over: int | None) -> DeviceMesh:
+    """The ranks as (copies, ranks of a copy); as one row if there is one copy.
+
+    Raises HeadraceError if copies of that many ranks do not fill the world.
+    """
+    ranks = shard_over or min(world.local_size, world.size)
+    if world.size % ranks:
+        raise HeadraceError(
+            f"compute.shard_over: {ranks} ranks to a copy of the weights do not divide "
+            f"{world.size} ranks; use a divisor of them"
+        )
+    device, copies = world.device.type, world.size // ranks
+    if copies == 1:
+        return init_device_mesh(device, (ranks,))
+    return init_device_mesh(device, (copies, ranks), mesh_dim_names=("copies", "shards"))
+
+
+def shard(model: AIM, world: World, shard_over: int | None = None) -> None:
+    """Splits parameters, gradients and optimiser state over the ranks (FSDP2), block by block.
+
+    Weights are gathered in float32, and products rounded by autocast alone, as on one rank: FSDP's
+    own bfloat16 would be half of the traffic, and would round the weights of the norms too.
+    """
     if world.size == 1:
         return
-    mesh = init_device_mesh(world.device.type, (world.size,))
+    mesh = mesh_of(world, shard_over)
     for block in model.blocks():
         fully_shard(block, mesh=mesh)
     fully_shard(model, mesh=mesh)
+
+
+def add_up_copies(model: torch.nn.Module, now: bool) -> None:
+    """Whether the next backward pass adds up gradients over the copies of the weights.
+
+    Between micro-batches it need not: a sum over a machine's ranks is enough to save the memory.
+    """
+    if isinstance(model, FSDPModule):
+        model.set_requires_all_reduce(now)
 
 
 def total(value: torch.Tensor) -> torch.Tensor:

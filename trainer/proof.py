@@ -31,11 +31,12 @@ class Proof:
         Raises HeadraceError if it does not reach as far.
         """
         self.steps = steps
-        path.touch()
-        if path.stat().st_size < steps * WIDTH:
+        if (path.stat().st_size if path.exists() else 0) < steps * WIDTH:
             raise HeadraceError(
-                f"{path}: ends before step {steps}, at which the checkpoint begins; restore it"
+                f"{path}: ends before step {steps}, at which the checkpoint begins; restore it, or "
+                "fork the checkpoint into a new folder"
             )
+        path.touch()
         os.truncate(path, steps * WIDTH)
         self.file = to_append(path)
 

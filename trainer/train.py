@@ -1,11 +1,15 @@
-"""The training loop: the same on one process and on many.
+"""A training: opened, begun or resumed, and run by the loop; the same on one process and on many.
 
-    <run>/config.json         the resolved config
-    <run>/metrics.jsonl       losses, rates, shares, digests: one JSON object a line
+    <run>/config.json         the resolved config, with which it went on last
+    <run>/origin.json         the code and the sources that it began with
+    <run>/lock                there while it is trained; see stream/lock.py
+    <run>/metrics.jsonl       losses, rates, shares, digests; docs/metrics.md has the fields
     <run>/delivered.txt       a digest of what each step was fed; see proof.py
     <run>/quarantine.jsonl    the damaged samples that were met
-    <run>/checkpoints/        see checkpoint.py
-    <run>/pictures/           next-patch predictions on fixed validation images
+    <run>/nonfinite.jsonl     the samples of updates that were skipped; see skipping.py
+    <run>/hangs/              where every rank stood when nothing went on; see watchdog.py
+    <run>/checkpoints/        see checkpoint/; `checkpoints` may name another place
+    <run>/pictures/           predictions on fixed validation images
 
 The state of a run is its step: stream, prefixes and learning rate are pure functions of it. So a
 run that was killed and resumed gives the bits of one that was not.
@@ -14,238 +18,169 @@ run that was killed and resumed gives the bits of one that was not.
 import contextlib
 import json
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn.utils import clip_grad_norm_
-from torch.optim import Optimizer
 
 from pipeline.format import writing
 from pipeline.format.errors import HeadraceError
-from trainer import checkpoint, distributed, fork
+from pipeline.format.mixture import read_mixture
+from pipeline.format.patience import patiently
+from trainer import checkpoint, compute, distributed, fork, origin, tensorboard
+from trainer.checkpoint import Saver
 from trainer.config import TrainConfig
+from trainer.control import Control
 from trainer.delivered import Account, Delivered, from_fields
 from trainer.distributed import World
-from trainer.metrics import Metrics
+from trainer.log import Progress
+from trainer.loop import loop, save
 from trainer.model.aim import AIM
-from trainer.objective import loss_sum_and_count
-from trainer.optimiser import build_optimiser, learning_rate
-from trainer.pace import Pace
-from trainer.pixels import normalise
-from trainer.stream.batch import Batch
+from trainer.objective.objective import Objective
+from trainer.optimiser import build_optimiser
+from trainer.run import Run
+from trainer.skipping import Skipped, Skipping
+from trainer.stream import lock
 from trainer.stream.describe import told
 from trainer.stream.heap import share_heap
-from trainer.stream.jitter import jittered
-from trainer.stream.plan import prefix_lengths
+from trainer.stream.identity import differences
 from trainer.stream.stream import Stream
-from trainer.stream.transfer import to_device
 from trainer.validation import Validation
-
-Progress = Callable[[int, float], None]
-"""Told the number of finished steps and the loss whenever a line is logged."""
-
-
-@dataclass
-class Run:
-    """A run under way on this rank: its parts, and what it counts."""
-
-    config: TrainConfig
-    world: World
-    model: AIM
-    optimiser: Optimizer
-    stream: Stream
-    validation: Validation | None
-    folder: Path
-    account: Account
-    step: int = 0
-    """Finished updates, the parent's included."""
-    parent: dict[str, Any] | None = None
-    """What it was forked from; see `fork.record`."""
+from trainer.watchdog import Watchdog
 
 
 def train(
-    config: TrainConfig,
-    progress: Progress = lambda step, loss: None,
-    parent: str | None = None,
+    config: TrainConfig, progress: Progress = lambda fields: None, parent: str | None = None
 ) -> None:
     """Trains to the last step, from the newest checkpoint of the run if there is one.
 
     `parent` is a run or checkpoint to fork, if the run has none yet (see fork.py). Raises
     HeadraceError if the run's folder belongs to another config or parent, if a source cannot be
-    read, if too much of it is damaged, or if the loss is no longer finite.
+    read, if too much of it is damaged, or if loss or gradient stay not finite. Raises
+    `control.Stopped`, with a checkpoint behind it, if a signal asked for that.
     """
+    if config.tensorboard:
+        tensorboard.require()
     share_heap()
     if config.threads:
         torch.set_num_threads(config.threads)
-    with distributed.join() as world:
-        run = _open(config, world)
-        with run.stream, contextlib.closing(run.account):
-            _begin(run, parent)
-            _loop(run, progress)
+    with distributed.join() as world, Control() as control:
+        folder = Path(config.run)
+        folder.mkdir(parents=True, exist_ok=True)
+        with Watchdog(folder, config.hang_after, world) as watchdog, contextlib.ExitStack() as held:
+            held.enter_context(_alone_in(folder, world))
+            run = _open(config, world, folder, held)
+            _begin(run, parent, watchdog)
+            loop(run, control, watchdog, progress)
+            run.saver.wait()
 
 
-def _open(config: TrainConfig, world: World) -> Run:
-    folder = Path(config.run)
-    folder.mkdir(parents=True, exist_ok=True)
-    stream = Stream(config.mixture, config.stream, world.rank, world.size)
+@contextlib.contextmanager
+def _alone_in(folder: Path, world: World) -> Iterator[None]:
+    """Keeps a second run out, whose lines would mix with ours. All ranks enter it together."""
+    with contextlib.ExitStack() as held:
+        taken = False
+        if world.leads:
+            with contextlib.suppress(OSError):  # a file system without locks
+                taken = held.enter_context(lock.held(str(folder / "lock"))) is None
+        if any(distributed.gather(taken)):
+            raise HeadraceError(
+                f"{folder}: another process trains in it; end that one first, or take a new folder"
+            )
+        yield
+
+
+def _open(config: TrainConfig, world: World, folder: Path, held: contextlib.ExitStack) -> Run:
+    stream = held.enter_context(Stream(config.mixture, config.stream, world.rank, world.size))
     if world.rank == world.size - 1:  # it has the most lanes
         print(*told(stream.describe(), world.size), sep="\n", file=sys.stderr)
+    objective = Objective(config.objective, config.shape, config.seed)
+    model = _model(config, objective, world)
+    optimiser = build_optimiser(model, config.optimiser)
+    validation = Validation.open(config, world, objective) if config.validation else None
+    account = held.enter_context(
+        contextlib.closing(Account(folder, stream.names, config.stream.max_bad, world.leads))
+    )
+    skipping = held.enter_context(
+        contextlib.closing(Skipping(folder, stream.names, config.max_skipped, world.leads))
+    )
+    saver = held.enter_context(contextlib.closing(Saver(config.where, config.keep_checkpoints)))
+    parts = (objective, stream, validation, folder, account, skipping, saver)
+    return Run(config, world, model, optimiser, *parts)
+
+
+def _model(config: TrainConfig, objective: Objective, world: World) -> AIM:
+    """Without memory, then compiled and sharded, then given some, then filled."""
+    masked = config.objective.kind == "masked"
     with torch.device("meta"):
-        model = AIM(config.shape)
-    distributed.shard(model, world)
+        model = AIM(config.shape, objective.outputs, config.objective.order, mask_token=masked)
+    compute.prepare(model, config.compute, config.objective.attention, world.device)
+    distributed.shard(model, world, config.compute.shard_over)
     model.materialise(world.device)
     model.init_weights(torch.Generator().manual_seed(config.seed))
-    optimiser = build_optimiser(model, config.optimiser)
-    validation = Validation.open(config, world) if config.validation else None
-    account = Account(folder, stream.names, config.stream.max_bad, world.leads)
-    return Run(config, world, model, optimiser, stream, validation, folder, account)
+    return model
 
 
-def _begin(run: Run, parent: str | None) -> None:
+def _begin(run: Run, parent: str | None, watchdog: Watchdog) -> None:
     """From the run's own newest checkpoint, else from the parent's, else from nothing."""
-    newest = checkpoint.newest(run.folder / "checkpoints")
+    newest = checkpoint.newest(run.config.where)
     if newest:
         _resume(run, newest, parent)
-        return
+    else:
+        _start(run, parent, watchdog)
+
+
+def _start(run: Run, parent: str | None, watchdog: Watchdog) -> None:
+    fork.check_new(run.folder, run.config.where, parent is not None)
     path = fork.parent_of(parent) if parent else None
-    if path:
-        fork.check(path, run.config.identity)
-        run.parent = fork.record(path, run.config.identity, run.stream.identity)
+    if parent and path:
+        fork.check(path, run.identity)
+        run.parent = fork.record(parent, path, run.identity, run.stream.identity)
+    _write_config(run)
     if run.world.leads:
-        fields = run.config.model_dump(mode="json")
-        fields |= {"parent": run.parent} if run.parent else {}
-        text = json.dumps(fields, indent=1) + "\n"
-        writing.publish(str(run.folder / "config.json"), text.encode())
+        mixture = partial(read_mixture, run.config.mixture)
+        found = patiently(mixture, run.config.mixture, run.config.stream.patience)
+        _write(run.folder / "origin.json", origin.of(found))
     run.account.open(0, Delivered())
     if path:
         fork.load(path, run.model, run.optimiser)
         run.step = checkpoint.read_state(path)["step"]
-        _save(run)
+    run.skipping.open(run.step, Skipped())
+    if path:
+        save(run, watchdog)
 
 
-def _resume(run: Run, newest: Path, parent: str | None) -> None:
+def _write_config(run: Run) -> None:
+    """A resume may have changed it: it says where the checkpoints are now."""
+    if run.world.leads:
+        fields = run.config.model_dump(mode="json")
+        fields |= {"parent": run.parent} if run.parent else {}
+        _write(run.folder / "config.json", fields)
+
+
+def _write(path: Path, fields: dict[str, Any]) -> None:
+    writing.publish(str(path), (json.dumps(fields, indent=1) + "\n").encode())
+
+
+def _resume(run: Run, newest: str, parent: str | None) -> None:
     state = checkpoint.read_state(newest)
     run.parent = state.get("parent")
     if parent:
-        fork.check_same(run.folder, run.parent, parent)
+        fork.check_same(run.config.where, run.parent, parent)
     _check_same_run(run, state["config"])
     run.stream.load_state_dict(state["stream"])
     checkpoint.load(newest, run.model, run.optimiser)
-    run.step = state["step"]
+    run.step, run.validated = state["step"], state["validated"]
     run.account.open(run.stream.next_step, from_fields(state["delivered"]))
+    run.skipping.open(run.step, Skipped(**state["skipped"]))
+    _write_config(run)
 
 
 def _check_same_run(run: Run, saved: dict[str, Any]) -> None:
-    now = run.config.identity
-    changed = [f"{k}: was {saved.get(k)}, now {now[k]}" for k in now if saved.get(k) != now[k]]
-    if changed:
+    if changed := differences(saved, run.identity):
         raise HeadraceError(
-            f"{run.folder}: these checkpoints are of another config: {'; '.join(changed)}; "
+            f"{run.config.where}: these checkpoints are of another config: {'; '.join(changed)}; "
             "change it back, or train in a new folder"
         )
-
-
-def _loop(run: Run, progress: Progress) -> None:
-    """Steps, and what is due after each: log, validation, checkpoint."""
-    begins = run.account.step == 0
-    kept = run.step - 1 if begins else run.step  # it is validated (again) before its first step
-    metrics = Metrics(run.folder / "metrics.jsonl", kept) if run.world.leads else None
-    if begins:
-        _validate(run, metrics)
-    pace = Pace()
-    batches = to_device(pace.watch(iter(run.stream)), run.world.device)
-    while run.step < run.config.steps:
-        line = _update(run, pace.take(batches))
-        if _due(run, run.config.log_every):
-            _log(run, metrics, line, pace.line(run.config.stream.batch), progress)
-        if _due(run, run.config.validate_every):
-            _validate(run, metrics)
-        if _due(run, run.config.checkpoint_every):
-            _save(run)
-    if metrics:
-        metrics.close()
-
-
-def _due(run: Run, every: int) -> bool:
-    return run.step % every == 0 or run.step == run.config.steps
-
-
-def _update(run: Run, batch: Batch) -> dict[str, torch.Tensor]:
-    """One step of the optimiser; returns the loss and gradient norm, still on the device."""
-    config, device = run.config, run.world.device
-    colours = config.stream.augment.jitter
-    images = normalise(jittered(batch, run.stream.names, config.stream.seed, colours), device)
-    patches = config.shape.num_patches
-    lanes, slots = batch.lanes.numpy(), batch.slots.numpy()
-    drawn = prefix_lengths(config.seed, batch.step, lanes, slots, patches)
-    prefix = torch.from_numpy(drawn).to(device)
-    loss_sum, count = loss_sum_and_count(run.model(images, prefix), images, prefix)
-    counted = distributed.total(count)
-    # FSDP averages gradients over ranks; the loss is a mean over all ranks' scored patches.
-    (loss_sum / counted * run.world.size).backward()
-    norm = _clip(run)
-    for group in run.optimiser.param_groups:
-        group["lr"] = learning_rate(run.step, config.steps, config.optimiser)
-    run.optimiser.step()
-    run.optimiser.zero_grad()
-    run.step += 1
-    run.account.count(batch)
-    return {"loss": loss_sum.detach() / counted, "grad_norm": norm}
-
-
-def _clip(run: Run) -> torch.Tensor:
-    """Clips the gradient and returns its norm over all ranks."""
-    limit = run.config.optimiser.clip
-    try:
-        return clip_grad_norm_(run.model.parameters(), limit, error_if_nonfinite=True)
-    except RuntimeError as error:
-        if "non-finite" not in str(error):
-            raise
-        raise HeadraceError(
-            f"{run.folder}: loss or gradient are no longer finite at step {run.step}; "
-            "lower optimiser.lr, or look at the samples of this step"
-        ) from error
-
-
-def _log(
-    run: Run,
-    metrics: Metrics | None,
-    line: dict[str, torch.Tensor],
-    speed: dict[str, Any],
-    progress: Progress,
-) -> None:
-    """One line for all ranks: the last step's loss, and what was delivered since the beginning."""
-    loss = float(distributed.total(line["loss"]))
-    delivered = run.account.settle()
-    rate = learning_rate(run.step - 1, run.config.steps, run.config.optimiser)
-    if metrics:
-        norm = float(line["grad_norm"])
-        counts = delivered.fields()
-        metrics.write(step=run.step, loss=loss, grad_norm=norm, lr=rate, **counts, **speed)
-        progress(run.step, loss)
-
-
-def _validate(run: Run, metrics: Metrics | None) -> None:
-    if run.validation is None:
-        return
-    losses = run.validation.losses(run.model)
-    picture = run.folder / "pictures" / f"{run.step:08d}.png"
-    run.validation.save_picture(run.model, picture)
-    if metrics:
-        metrics.write(step=run.step, validation=losses)
-
-
-def _save(run: Run) -> None:
-    folder = run.folder / "checkpoints"
-    state = {
-        "config": run.config.identity,
-        "parent": run.parent,
-        "stream": run.stream.state_dict() | {"step": run.account.step},
-        "delivered": run.account.settle().fields(),
-    }
-    checkpoint.save(folder, run.step, run.model, run.optimiser, state)
-    if run.world.leads:
-        checkpoint.keep_newest(folder, run.config.keep_checkpoints)

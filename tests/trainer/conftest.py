@@ -13,7 +13,7 @@ import webdataset
 
 from pipeline.format import store
 from pipeline.format.errors import Unavailable
-from pipeline.format.mixture import Mixture, Source
+from pipeline.format.mixture import Mixture, Source, mixture_bytes
 from pipeline.format.snapshot import (
     Shard,
     Snapshot,
@@ -23,6 +23,7 @@ from pipeline.format.snapshot import (
     read_snapshot,
     snapshot_id,
 )
+from tests.trainer.runs import MODEL, STEPS
 from trainer import distributed
 from trainer.distributed import World
 
@@ -131,6 +132,24 @@ def mixture(web, trusted) -> Mixture:
             Source("trusted", trusted.url, 1, trusted.samples),
         )
     )
+
+
+@pytest.fixture
+def run_config(tmp_path, mixture: Mixture, trusted) -> dict:
+    """A run of a few seconds over two sources."""
+    (tmp_path / "mixture.json").write_bytes(mixture_bytes(mixture))
+    return {
+        "run": str(tmp_path / "run"),
+        "mixture": str(tmp_path / "mixture.json"),
+        "validation": trusted.url,
+        "model": MODEL,
+        "stream": {"batch": 16, "lanes": 4, "image_size": 32},
+        "steps": STEPS,
+        "log_every": 3,
+        "validate_every": 12,
+        "checkpoint_every": 4,
+        "threads": 1,
+    }
 
 
 @pytest.fixture

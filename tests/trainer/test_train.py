@@ -11,117 +11,39 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
-from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 
 from pipeline.format.mixture import Mixture, Source, mixture_bytes
-from trainer import checkpoint, metrics, proof, quarantine
+from tests.trainer.runs import (
+    MODEL,
+    STEPS,
+    assert_bitwise_equal,
+    facts,
+    fail,
+    kill_at,
+    named,
+    newest,
+    start,
+    tensors,
+    train,
+    written,
+)
+from trainer import checkpoint, fork, metrics, proof, quarantine
 from trainer.optimiser import OptimiserConfig, learning_rate
 from trainer.stream import digest
 
-MODEL = {
-    "image_size": 32,
-    "patch_size": 8,
-    "embed_dim": 32,
-    "depth": 2,
-    "num_heads": 2,
-    "head_width": 32,
-    "head_depth": 1,
-}
-STEPS = 24
-
 
 @pytest.fixture
-def config(tmp_path, mixture: Mixture, trusted) -> dict:
+def config(run_config) -> dict:
     """A run of a few seconds over two sources."""
-    (tmp_path / "mixture.json").write_bytes(mixture_bytes(mixture))
-    return {
-        "run": str(tmp_path / "run"),
-        "mixture": str(tmp_path / "mixture.json"),
-        "validation": trusted.url,
-        "model": MODEL,
-        "stream": {"batch": 16, "lanes": 4, "image_size": 32},
-        "steps": STEPS,
-        "log_every": 3,
-        "validate_every": 12,
-        "checkpoint_every": 4,
-        "threads": 1,
-    }
-
-
-def start(config: dict, ranks: int = 1, parent: Path | None = None) -> subprocess.Popen:
-    path = Path(config["mixture"]).with_name(f"{Path(config['run']).name}.json")
-    path.write_text(json.dumps(config))
-    launch = [sys.executable, "-m"]
-    if ranks > 1:
-        launch += ["torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", "-m"]
-    command = [*launch, "trainer", str(path), *([str(parent)] if parent else [])]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
-
-
-def train(config: dict, ranks: int = 1, parent: Path | None = None) -> Path:
-    process = start(config, ranks, parent)
-    _, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
-    return Path(config["run"])
-
-
-def named(config: dict, name: str, **changes) -> dict:
-    return config | {"run": str(Path(config["run"]).with_name(name))} | changes
-
-
-def tensors(run: Path, tmp_path: Path, step: int = STEPS) -> dict[str, torch.Tensor]:
-    """Every tensor of a checkpoint, weights and moments, flat."""
-    file = tmp_path / f"{run.name}-{step}.pt"
-    dcp_to_torch_save(run / "checkpoints" / f"{step:08d}", file)
-    flat: dict[str, torch.Tensor] = {}
-
-    def walk(name: str, value) -> None:
-        if isinstance(value, torch.Tensor):
-            flat[name] = value
-        elif isinstance(value, dict):
-            for key, inner in value.items():
-                walk(f"{name}/{key}", inner)
-
-    walk("", torch.load(file, weights_only=True))
-    return flat
-
-
-def facts(run: Path) -> list[dict]:
-    """The log without what a clock says."""
-    lines = metrics.read(run / "metrics.jsonl")
-    clock = ("images_per_second", "waits")
-    return [{k: v for k, v in line.items() if k not in clock} for line in lines]
-
-
-def written(run: Path) -> list[bytes]:
-    """What a run says it was fed."""
-    return [(run / name).read_bytes() for name in (proof.NAME, quarantine.NAME)]
-
-
-def assert_bitwise_equal(left: dict, right: dict) -> None:
-    assert left.keys() == right.keys()
-    assert len(left) > 50
-    assert all(torch.equal(left[name], right[name]) for name in left)
-
-
-def kill_at(step: int, config: dict, process: subprocess.Popen) -> None:
-    """Kills a run once it has this checkpoint."""
-    marker = Path(config["run"]) / "checkpoints" / f"{step:08d}" / checkpoint.MARKER
-    while not marker.exists():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.005)
-    process.kill()
-    process.communicate()
+    return run_config
 
 
 def test_a_killed_run_resumed_is_bitwise_the_uninterrupted_one(config, tmp_path):
     whole = train(named(config, "whole"))
     broken = named(config, "broken")
     kill_at(8, broken, start(broken))
-    reached = checkpoint.newest(Path(broken["run"]) / "checkpoints")
-    assert 8 <= int(reached.name) < STEPS
+    reached = checkpoint.read_state(newest(broken))
+    assert 8 <= reached["step"] < STEPS
     resumed = train(broken)
     assert_bitwise_equal(tensors(whole, tmp_path), tensors(resumed, tmp_path))
     assert facts(whole) == facts(resumed)
@@ -187,14 +109,6 @@ def test_a_finished_run_started_again_changes_nothing(config):
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
-def fail(config: dict, parent: Path | None = None) -> str:
-    process = start(config, parent=parent)
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 1
-    assert "Traceback" not in err
-    return err
-
-
 @pytest.fixture
 def damaged(config, tmp_path, make_snapshot, pictures) -> dict:
     """A run over 18 samples, two of which are not images: a ninth of all that is drawn."""
@@ -214,7 +128,7 @@ def test_damage_is_counted_and_listed_alike_on_every_number_of_ranks(damaged, pi
     one, three = (facts(run) for run in runs)
     assert [line["bad"] for line in one] == [line["bad"] for line in three]
     assert one[-1]["bad"]["web"]["not_an_image"] == pytest.approx(STEPS * 16 / 9, abs=2)
-    state = checkpoint.read_state(checkpoint.newest(runs[1] / "checkpoints"))
+    state = checkpoint.read_state(newest(named(damaged, "on-3")))
     assert state["delivered"]["bad"] == one[-1]["bad"]
     listed = metrics.read(runs[1] / quarantine.NAME)
     assert {line["key"] for line in listed} == {pictures[n].key for n in (2, 9)}
@@ -288,7 +202,7 @@ def test_a_fork_goes_on_from_the_parents_weights_with_a_stream_from_its_beginnin
     rates = {line["step"]: line["lr"] for line in facts(forked)}
     optimiser = OptimiserConfig()
     assert rates == {n: learning_rate(n - 1, 20, optimiser) for n in (9, 12, 15, 18, 20)}
-    state = checkpoint.read_state(checkpoint.newest(forked / "checkpoints"))
+    state = checkpoint.read_state(newest(named(config, "forked")))
     assert (state["step"], state["stream"]["step"]) == (20, 12)
     assert state["parent"] == json.loads((forked / "config.json").read_text())["parent"]
     assert state["parent"] == {
@@ -316,22 +230,62 @@ def test_a_killed_fork_resumes_like_any_run_without_its_parent(config, tmp_path)
 def test_a_fork_that_cannot_be_is_refused_with_the_reason(config, tmp_path):
     parent = train(named(config, "parent", steps=4))
     other = named(config, "other", steps=8)
-    assert "no complete checkpoint to fork from" in fail(other, parent=tmp_path)
+    assert "no complete checkpoint in it" in fail(other, parent=tmp_path)
     assert "`steps` is 4" in fail(named(config, "other", steps=4), parent=parent)
     wider = other | {"model": MODEL | {"embed_dim": 64}}
     assert "embed_dim was 32, now 64" in fail(wider, parent=parent)
-    assert checkpoint.newest(Path(other["run"]) / "checkpoints") is None
+    assert newest(other) is None
     assert "not forked from" in fail(named(config, "parent", steps=4), parent=tmp_path)
 
 
 def test_a_resume_under_another_config_is_refused_with_the_difference(config):
     train(named(config, "run", steps=4))
     message = fail(named(config, "run", steps=8))
-    assert "steps: was 4, now 8" in message
+    assert (
+        f"{config['run']}/checkpoints: these checkpoints are of another config: steps was 4, now 8"
+        in message
+    )
     wider = named(config, "run", steps=4, model=MODEL | {"embed_dim": 64})
-    assert "'embed_dim': 64" in fail(wider)
+    assert "model.embed_dim was 32, now 64" in fail(wider)
     changed = named(config, "run", steps=4, stream=config["stream"] | {"seed": 1})
     assert "seed was 0, now 1" in fail(changed)
+
+
+def test_a_resume_that_would_not_find_its_checkpoints_is_refused_and_moved_ones_are_found(
+    config, tmp_path
+):
+    run, moved = train(config | {"steps": 4, "validation": None}), tmp_path / "moved"
+    before = facts(run)
+    elsewhere = config | {"steps": 4, "validation": None, "checkpoints": str(moved)}
+    message = fail(elsewhere)
+    assert f"its checkpoints are in {run}/checkpoints, and `checkpoints` says {moved}" in message
+    assert facts(run) == before
+    (run / "checkpoints").rename(moved)
+    train(elsewhere)
+    assert facts(run) == before
+    assert fork.parent_of(str(run)) == f"{moved}/00000004"
+
+
+def test_a_fork_killed_before_its_first_checkpoint_does_not_begin_from_nothing(config):
+    parent = train(named(config, "parent", steps=4, validation=None))
+    forked = named(config, "forked", steps=8, validation=None)
+    run = train(forked, parent=parent)
+    shutil.rmtree(run / "checkpoints")
+    assert f"a fork of {parent}, and without a checkpoint so far; give --fork" in fail(forked)
+    train(forked, parent=parent)
+
+
+def test_a_second_run_in_a_folder_is_refused_and_disturbs_nothing(config):
+    long = config | {"steps": 10_000, "checkpoint_every": 10_000}
+    process = start(long)
+    while not metrics.read(Path(config["run"]) / "metrics.jsonl"):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.005)
+    assert "another process trains in it; end that one first" in fail(long)
+    assert process.poll() is None
+    process.kill()
+    process.communicate()
+    train(config | {"steps": 2})
 
 
 def test_a_missing_mixture_is_named(config):
@@ -339,5 +293,5 @@ def test_a_missing_mixture_is_named(config):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(config):
-    message = fail(config | {"optimiser": {"lr": 1e30, "warmup_fraction": 0}})
-    assert "no longer finite at step" in message
+    message = fail(config | {"optimiser": {"lr": 1e30, "warmup_fraction": 0}, "max_skipped": 3})
+    assert "not finite in 3 steps in a row" in message

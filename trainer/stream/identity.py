@@ -34,13 +34,16 @@ def identity_of(
     return fields
 
 
-def differences(saved: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """What differs between two identities, in words."""
-    return [
-        f"{name} was {saved.get(name, 'absent')}, now {now.get(name, 'absent')}"
-        for name in sorted(saved.keys() | now.keys())
-        if saved.get(name) != now.get(name)
-    ]
+def differences(saved: dict[str, Any], now: dict[str, Any], within: str = "") -> list[str]:
+    """What differs between two identities, in words: fields by their whole names."""
+    found = []
+    for name in sorted(saved.keys() | now.keys()):
+        was, new = saved.get(name, "absent"), now.get(name, "absent")
+        if isinstance(was, dict) and isinstance(new, dict):
+            found += differences(was, new, f"{within}{name}.")
+        elif was != new:
+            found.append(f"{within}{name} was {was}, now {new}")
+    return found
 
 
 def shard_prints(sources: list[Source]) -> dict[str, str]:

@@ -15,6 +15,7 @@ from torch import Tensor
 from trainer.stream.augment import JitterConfig
 from trainer.stream.batch import Batch
 from trainer.stream.keyed import base_key, mix, uniforms
+from trainer.stream.transfer import sent
 
 Draws = npt.NDArray[np.float64]
 """Numbers in [0, 1), (n, 9): whether to change the image, four factors, and four for the order."""
@@ -74,7 +75,7 @@ def _change(images: Tensor, draws: Draws, config: JitterConfig) -> None:
         for number, (field, step) in enumerate(STEPS.items()):
             chosen = np.flatnonzero(order[:, place] == number)
             if len(chosen) and getattr(config, field):
-                rows = torch.from_numpy(chosen).to(images.device)
+                rows = sent(torch.from_numpy(chosen), images.device)
                 images[rows] = step(images[rows], torch.from_numpy(factors[chosen, number]))
 
 
@@ -144,4 +145,4 @@ def _grey(images: Tensor) -> Tensor:
 
 def _column(values: Tensor, images: Tensor) -> Tensor:
     """One number for each image, as float32 (n, 1, 1, 1) beside them."""
-    return values.to(images.device, torch.float32)[:, None, None, None]
+    return sent(values.float(), images.device)[:, None, None, None]

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from trainer.stream.batch import Batch
 
@@ -26,6 +27,13 @@ def to_device(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]
         ahead = following
     if ahead:
         yield _arrived(*ahead)
+
+
+def sent(values: Tensor, device: torch.device) -> Tensor:
+    """A tensor on a device: a GPU is not waited for, which only pinned memory allows."""
+    if device.type != "cuda" or values.is_cuda:
+        return values.to(device)
+    return values.pin_memory().to(device, non_blocking=True)
 
 
 def _copy(

@@ -201,10 +201,10 @@ def test_a_second_iteration_goes_on_where_the_first_stopped(mixture, undisturbed
         ({"batch": 24}, "batch was 12, now 24"),
         ({"lanes": 4}, "lanes was 6, now 4"),
         ({"image_size": 16}, "image_size was 8, now 16"),
-        ({"block": 1}, "'block': 2}, now .*'block': 1}"),
-        ({"augment": {"flip": False}}, "augment was .*True.*, now .*False"),
-        ({"augment": {"draft": True}}, "augment was .*'draft': False.*, now .*'draft': True"),
-        ({"augment": {"jitter": {}}}, "'jitter': None.*, now .*'brightness': 0.4"),
+        ({"block": 1}, r"web\.block was 2, now 1"),
+        ({"augment": {"flip": False}}, r"augment\.flip was True, now False"),
+        ({"augment": {"draft": True}}, r"augment\.draft was False, now True"),
+        ({"augment": {"jitter": {}}}, r"augment\.jitter was None, now .*'brightness': 0.4"),
     ],
 )
 def test_a_resume_under_another_config_is_refused_with_the_difference(mixture, changes, difference):
@@ -236,7 +236,7 @@ def other_order(mixture):
 @pytest.mark.parametrize(
     ("change", "difference"),
     [
-        (other_weight, "source web was .*'weight': 4.*, now .*'weight': 3"),
+        (other_weight, r"source web\.weight was 4, now 3"),
         (other_name, "source internet was absent, now .*source web was .*, now absent"),
         (one_source_less, "source trusted was .*, now absent"),
         (other_order, r"sources was \['web', 'trusted'\], now \['trusted', 'web'\]"),
@@ -262,7 +262,7 @@ def test_a_resume_on_another_snapshot_is_refused_with_the_difference(
         state = stream.state_dict()
     with (
         Stream(grown, CONFIG) as other,
-        pytest.raises(HeadraceError, match=r"'samples': 23.* now .*'samples': 18"),
+        pytest.raises(HeadraceError, match=r"source web\.samples was 23, now 18"),
     ):
         other.load_state_dict(state)
 

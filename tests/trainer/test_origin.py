@@ -1,0 +1,29 @@
+"""What a run says of its code and sources."""
+
+import importlib.metadata
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+
+from trainer import origin
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_versions_and_snapshots_are_written_down(mixture):
+    found = origin.of(mixture)
+    assert found["headrace"] == importlib.metadata.version("headrace")
+    assert found["torch"] == torch.__version__
+    assert found["sources"]["web"] == {
+        "snapshot": mixture.sources[0].snapshot,
+        "samples": 23,
+        "weight": 4,
+    }
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not run from a repository")
+def test_the_commit_is_that_of_the_code(mixture):
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    assert origin.of(mixture)["commit"].rstrip("+") == head.stdout.strip()

@@ -1,0 +1,83 @@
+"""The loop: steps, and what is due after each."""
+
+from trainer import compute
+from trainer.control import Control, Stopped
+from trainer.log import Log, Progress
+from trainer.pace import Pace
+from trainer.run import Run
+from trainer.step import update
+from trainer.stream.transfer import to_device
+from trainer.watchdog import Watchdog
+
+
+def loop(run: Run, control: Control, watchdog: Watchdog, progress: Progress) -> None:
+    """Trains to the last step. Raises Stopped on all ranks, behind a checkpoint, if asked to."""
+    log = Log(run, progress)
+    try:
+        _steps(run, control, watchdog, log)
+    except Stopped:
+        save(run, watchdog)
+        run.saver.wait()
+        raise
+    finally:
+        log.close()
+
+
+def _steps(run: Run, control: Control, watchdog: Watchdog, log: Log) -> None:
+    if run.validated != run.step and (
+        run.account.step == 0 or _due(run, run.config.validate_every)
+    ):
+        _validate(run, control, watchdog, log)
+    pace = Pace()
+    batches = to_device(pace.watch(iter(run.stream)), run.world.device)
+    while run.step < run.config.steps:
+        control.poll()
+        watchdog.beat(run.step, "data")
+        batch = pace.take(batches)
+        watchdog.beat(run.step, "step")
+        made = update(run, batch)
+        run.account.count(batch)
+        run.skipping.add(run.step, made.skipped, made.flaws, batch)
+        if _due(run, run.config.log_every):
+            log.step(run, made, pace)
+        with pace.aside():
+            if _due(run, run.config.validate_every):
+                _validate(run, control, watchdog, log)
+            if _due(run, run.config.checkpoint_every):
+                save(run, watchdog)
+
+
+def _due(run: Run, every: int) -> bool:
+    return run.step % every == 0 or run.step == run.config.steps
+
+
+def _validate(run: Run, control: Control, watchdog: Watchdog, log: Log) -> None:
+    if run.validation is None:
+        return
+
+    def poll() -> None:
+        watchdog.beat(run.step, "validation")
+        control.poll()
+
+    poll()
+    with compute.autocast(run.config.compute, run.world.device):
+        losses = run.validation.losses(run.model, poll)
+        run.validation.save_picture(run.model, run.folder / "pictures" / f"{run.step:08d}.png")
+    run.validated = run.step
+    curve = {"curve": losses.curve} if losses.curve else {}
+    log.write(step=run.step, validation=losses.means, **curve)
+
+
+def save(run: Run, watchdog: Watchdog) -> None:
+    """Sets a checkpoint going; what it says was delivered is on the disk before."""
+    watchdog.beat(run.step, "save")
+    skipped = run.skipping.settle()
+    state = {
+        "config": run.identity,
+        "parent": run.parent,
+        "stream": run.stream.state_dict() | {"step": run.account.step},
+        "delivered": run.account.settle().fields(),
+        "skipped": {"total": skipped.total, "in_a_row": skipped.in_a_row},
+        "validated": run.validated,
+    }
+    run.saver.save(run.step, run.model, run.optimiser, state)

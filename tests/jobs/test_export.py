@@ -156,3 +156,14 @@ def test_a_checkpoint_in_a_store_is_exported_to_a_store(trained, tmp_path):
     assert record.model == read(tmp_path / "out").record.model == here.model
     stored = [path.read_bytes() for path in tmp_path.rglob("pixel_head.safetensors")]
     assert stored[0] == stored[1]
+
+
+def test_the_commands_export_and_import(trained, tmp_path, headrace):
+    done = headrace("export", trained, "--out", tmp_path / "a", "--dtype", "bfloat16")
+    assert (done.returncode, done.stdout) == (0, f"{tmp_path / 'a'}\n"), done.stderr
+    torch.save(foreign.release(SIZES["aim-demo"]), tmp_path / "w.pth")
+    done = headrace("import", tmp_path / "w.pth", "--out", tmp_path / "b")
+    assert "without a pixel head" in done.stdout + done.stderr, done.stderr
+    assert contents(tmp_path / "b").keys() == {"backbone.safetensors", "README.md", "config.json"}
+    done = headrace("import", tmp_path, "--out", tmp_path / "c")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)

@@ -16,7 +16,7 @@ from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from trainer.control import ENDS, SIGNALS, STOPPED
+from trainer.control import ENDS, STOPPED, handled
 from trainer.watchdog import HUNG
 
 MARGIN = 10
@@ -24,7 +24,8 @@ MARGIN = 10
 
 
 def run(words: list[str], processes: int, stop_within: int) -> int:
-    """Runs `python WORDS` as that many ranks; SIGTERM, SIGINT and SIGUSR1 are passed on to them.
+    """Runs `python WORDS` as that many ranks; signals that `control.handled` names are passed on to
+    them, who in sessions of their own hear of no terminal.
 
     Ranks that do not end within `stop_within` seconds of a signal are killed (before torch 2.12
     within 30). Returns 0, `HUNG`, `STOPPED` if all ranks stopped with a checkpoint, or else the
@@ -33,7 +34,20 @@ def run(words: list[str], processes: int, stop_within: int) -> int:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # as the command does, and says at length
     os.environ["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"] = str(stop_within + MARGIN)
     _quiet()
-    config = LaunchConfig(
+    with tempfile.TemporaryDirectory() as ends:
+        os.environ[ENDS] = ends
+        try:
+            elastic_launch(_config(processes), sys.executable)(*words)
+        except ChildFailedError as error:
+            codes = {failure.exitcode for failure in error.failures.values()}
+            return _of_all(codes) or error.get_first_failure()[1].exitcode
+        except SignalException as error:
+            return _told(Path(ends), processes, error.sigval)
+    return 0
+
+
+def _config(processes: int) -> LaunchConfig:
+    return LaunchConfig(
         min_nodes=1,
         max_nodes=1,
         nproc_per_node=processes,
@@ -41,18 +55,8 @@ def run(words: list[str], processes: int, stop_within: int) -> int:
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
         max_restarts=0,
-        signals_to_handle=",".join(number.name for number in SIGNALS),
+        signals_to_handle=",".join(number.name for number in handled()),
     )
-    with tempfile.TemporaryDirectory() as ends:
-        os.environ[ENDS] = ends
-        try:
-            elastic_launch(config, sys.executable)(*words)
-        except ChildFailedError as error:
-            codes = {failure.exitcode for failure in error.failures.values()}
-            return _of_all(codes) or error.get_first_failure()[1].exitcode
-        except SignalException as error:
-            return _told(Path(ends), processes, error.sigval)
-    return 0
 
 
 def _quiet() -> None:
@@ -71,6 +75,6 @@ def _of_all(codes: set[int]) -> int:
 
 def _told(ends: Path, processes: int, number: signal.Signals) -> int:
     """After a signal the launcher does not say how its ranks ended; they do."""
-    codes = {path.read_text() for path in ends.iterdir()}
-    stopped = codes == {str(STOPPED)} and len(list(ends.iterdir())) == processes
-    return STOPPED if stopped else -number
+    codes = [int(path.read_text()) for path in ends.iterdir()]
+    alike = len(codes) == processes and len(set(codes)) == 1
+    return codes[0] if alike else -number

@@ -60,8 +60,9 @@ class Board:
 def run(config: TrainConfig, workers: int, parent: str | None = None) -> int:
     """Trains on that many workers, with a GPU each where the cluster has some.
 
-    Returns 0, or `STOPPED` after a signal and a checkpoint. Raises HeadraceError if the cluster is
-    too small, for what a rank says a person can mend, and if workers are lost again and again.
+    Returns 0, `STOPPED` after a signal and a checkpoint, or -n if workers were lost after signal n.
+    Raises HeadraceError if the cluster is too small, for what a rank says a person can mend, and if
+    workers are lost again and again.
     """
     with cluster.session(), control.listening():
         _check_room(workers)
@@ -119,10 +120,19 @@ def _fit(config: TrainConfig, workers: int, parent: str | None, board: Any) -> i
         except ray.train.WorkerGroupError as error:
             if _was_stopped(error):
                 return STOPPED
+            if number := control.asked():
+                return -number
             before, reached = reached, checkpoint.newest(config.where) or ""
             losses = 1 if reached != before else losses + 1
             if losses > LOSSES:
                 raise _lost(config, error) from error
+            told = f"{config.run}: lost {_said(error)}; goes on from {reached or 'the beginning'}"
+            console.print(told, markup=False, soft_wrap=True)
+        except ray.train.ControllerError as error:
+            first = str(error.controller_failure).strip().partition("\n")[0]
+            raise HeadraceError(
+                f"{config.run}: Ray Train did not begin: {first}; every machine needs headrace"
+            ) from error
 
 
 def _trainer(task: dict[str, Any], config: TrainConfig, workers: int) -> TorchTrainer:
@@ -152,13 +162,18 @@ def _was_stopped(error: ray.train.WorkerGroupError) -> bool:
 
 
 def _lost(config: TrainConfig, error: ray.train.WorkerGroupError) -> HeadraceError:
-    rank, failure = next(iter(error.worker_failures.items()))
-    said = str(failure).strip().splitlines() or [type(failure).__name__]
     return HeadraceError(
         f"{config.run}: Ray workers were lost {LOSSES + 1} times without a checkpoint in between, "
-        f"rank {rank} at last with: {said[-1]}; look into {config.run}/hangs, and for an "
+        f"at last {_said(error)}; look into {config.run}/hangs, and for an "
         "out-of-memory kill on the machines"
     )
+
+
+def _said(error: ray.train.WorkerGroupError) -> str:
+    """Of one rank, the last line."""
+    rank, failure = next(iter(error.worker_failures.items()))
+    said = str(failure).strip().splitlines() or [type(failure).__name__]
+    return f"rank {rank} ({said[-1]})"
 
 
 def _rank(task: dict[str, Any]) -> None:

@@ -67,7 +67,7 @@ def _under_torchrun(config: TrainConfig, processes: int, parent: str | None) -> 
 
 
 def _ended(run: str, code: int) -> HeadraceError:
-    again = "the same command goes on from the last checkpoint"
+    again = "the same command goes on from the last checkpoint, if there is one"
     if code == STOPPED:
         return Ended(f"{run}: stopped by a signal, with a checkpoint; {again}", STOPPED)
     if code == HUNG:

@@ -1,10 +1,12 @@
 """`torchrun -m trainer CONFIG.json [PARENT]`: one rank of a run, from a resolved config.
 
 `headrace train` starts the ranks of one machine. For several, start torchrun on each of them with
-the config as JSON, as a run's own `config.json` is, on a disk that all see:
+the config as JSON, as a run's own `config.json` is, on a disk that all see (the timeout is that of
+`stop_within` and ten seconds; torch 2.11 knows none but 30):
 
-    torchrun --nnodes=4 --nproc-per-node=8 --rdzv-backend=c10d --rdzv-endpoint=FIRST:29500 \\
-        --signals-to-handle=SIGTERM,SIGINT,SIGUSR1 --shutdown-timeout=130 -m trainer config.json
+    TORCH_ELASTIC_SHUTDOWN_TIMEOUT=130 torchrun --nnodes=4 --nproc-per-node=8 --rdzv-backend=c10d \\
+        --rdzv-endpoint=FIRST:29500 --signals-to-handle=SIGTERM,SIGINT,SIGUSR1 \\
+        -m trainer config.json
 
 A signal to any rank, or to one torchrun, stops all ranks with a checkpoint. Exit codes of a rank
 are 0: trained; 1: an error, which it names; 75: stopped, with a checkpoint; 70: it stood still, see

@@ -111,10 +111,14 @@ class TrainConfig(BaseModel, extra="forbid", frozen=True, use_attribute_docstrin
     """Folder or fsspec URL of the checkpoints; `checkpoints` in the run's folder without it."""
 
     stop_within: int = Field(default=120, gt=0)
-    """Seconds that ranks of `--nproc` have to save and end once told to stop, before a kill."""
+    """Seconds that ranks of `--nproc` have to save and end once told to stop, before a kill; the
+    save before may have to end first."""
 
-    hang_after: int = Field(default=1800, gt=0)
-    """Seconds without a step, after which a run writes down where it stands and ends itself."""
+    hang_after: int = Field(default=1200, gt=0)
+    """Seconds that a rank may stay in one phase (opening the run, waiting for a batch, a step, a
+    batch of the validation, a save with the wait for the one before); then the run writes down
+    where it stands and ends itself. More than 1500 helps long saves alone: torch ends a collective
+    at 1800."""
 
     max_skipped: int = Field(default=10, gt=0)
     """Updates in a row that may be skipped because loss or gradient are not finite."""
@@ -123,7 +127,8 @@ class TrainConfig(BaseModel, extra="forbid", frozen=True, use_attribute_docstrin
     """Also write the log's figures for TensorBoard, to `tensorboard` in the run's folder."""
 
     threads: int | None = Field(default=None, gt=0)
-    """CPU threads of one rank for the model; torch's own choice without it."""
+    """CPU threads of one rank for the model; without it torch's own choice on one rank, and one
+    on each of several (or OMP_NUM_THREADS)."""
 
     @property
     def shape(self) -> ModelConfig:

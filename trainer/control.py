@@ -31,10 +31,17 @@ ENDS = "HEADRACE_ENDS"
 """Environment variable: the folder in which ranks leave their exit codes for who started them."""
 
 SAME_SECONDS = 5.0
-"""Signals this close are one wish: a terminal and torchrun both pass Ctrl-C on to every rank."""
+"""Signals this close are one wish: a scheduler signals every process of a job, and torchrun passes
+its own on to the ranks besides."""
 
 PATIENCE = timedelta(days=7)
 """Of the exchange; a rank that is late is the watchdog's matter."""
+
+
+def handled() -> list[signal.Signals]:
+    """`SIGNALS`, and the end of a terminal, unless nohup has it ignored."""
+    ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    return [*SIGNALS, *([] if ignored else [signal.SIGHUP])]
 
 
 class Stopped(Exception):
@@ -89,7 +96,7 @@ def listening() -> Iterator[None]:
             signal.signal(number, handler)
 
     if threading.current_thread() is threading.main_thread():
-        before |= {number: signal.signal(number, note) for number in SIGNALS}
+        before |= {number: signal.signal(number, note) for number in handled()}
     try:
         yield
     finally:

@@ -4,6 +4,7 @@ One process is a world of one: the same loop runs with and without torchrun.
 """
 
 import contextlib
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -64,9 +65,10 @@ def join() -> Iterator[World]:
 def mesh_of(world: World, shard_over: int | None) -> DeviceMesh:
     """The ranks as (copies, ranks of a copy); as one row if there is one copy.
 
-    Raises HeadraceError if copies of that many ranks do not fill the world.
+    Without `shard_over` a collective call: machines may hold unlike numbers of ranks, and all ranks
+    must make one mesh. Raises HeadraceError if copies of that many ranks do not fill the world.
     """
-    ranks = shard_over or min(world.local_size, world.size)
+    ranks = shard_over or math.gcd(*gather(world.local_size))
     if world.size % ranks:
         raise HeadraceError(
             f"compute.shard_over: {ranks} ranks to a copy of the weights do not divide "

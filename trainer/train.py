@@ -66,10 +66,14 @@ def train(
     share_heap()
     if config.threads:
         torch.set_num_threads(config.threads)
-    with distributed.join() as world, Control() as control:
-        folder = Path(config.run)
+    folder = Path(config.run)
+    with (
+        distributed.join() as world,
+        Watchdog(folder, config.hang_after, world) as watchdog,
+        Control() as control,
+    ):
         folder.mkdir(parents=True, exist_ok=True)
-        with Watchdog(folder, config.hang_after, world) as watchdog, contextlib.ExitStack() as held:
+        with contextlib.ExitStack() as held:
             held.enter_context(_alone_in(folder, world))
             run = _open(config, world, folder, held)
             _begin(run, parent, watchdog)
@@ -124,8 +128,11 @@ def _model(config: TrainConfig, objective: Objective, world: World) -> AIM:
 
 
 def _begin(run: Run, parent: str | None, watchdog: Watchdog) -> None:
-    """From the run's own newest checkpoint, else from the parent's, else from nothing."""
-    newest = checkpoint.newest(run.config.where)
+    """From the run's own newest checkpoint, else from the parent's, else from nothing.
+
+    The first rank says which: a shared disk may not show all machines a new one at once.
+    """
+    newest = distributed.gather(checkpoint.newest(run.config.where))[0]
     if newest:
         _resume(run, newest, parent)
     else:
@@ -134,7 +141,7 @@ def _begin(run: Run, parent: str | None, watchdog: Watchdog) -> None:
 
 def _start(run: Run, parent: str | None, watchdog: Watchdog) -> None:
     fork.check_new(run.folder, run.config.where, parent is not None)
-    path = fork.parent_of(parent) if parent else None
+    path = distributed.gather(fork.parent_of(parent) if parent else None)[0]
     if parent and path:
         fork.check(path, run.identity)
         run.parent = fork.record(parent, path, run.identity, run.stream.identity)

@@ -12,6 +12,7 @@ ranks see that in the store, write theirs, and end too. The thread is Python's: 
 keeps the interpreter's lock for ever keeps it from seeing anything.
 """
 
+import contextlib
 import faulthandler
 import json
 import os
@@ -58,8 +59,8 @@ class Place(NamedTuple):
 class Watchdog:
     """Watches this rank inside the block; all ranks enter it together.
 
-    `folder` is the run's; `limit` is in seconds, and must exceed the longest phase: a first
-    compilation, a whole validation, a save to a slow store.
+    `folder` is the run's; `limit` is in seconds, and must exceed the longest phase: opening
+    the run, a first compilation, a save to a slow store with the wait for the one before.
     """
 
     def __init__(self, folder: Path, limit: float, world: World) -> None:
@@ -114,7 +115,8 @@ class Watchdog:
     def _end(self, place: Place) -> None:
         """Says it before it writes: the disk may be what hangs."""
         message = f"rank {self._rank} stands still: {place}; {self._others(place)}"
-        print(message, file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):  # who read it is gone
+            print(message, file=sys.stderr, flush=True)
         writing = threading.Thread(target=self._write, args=(place, message), daemon=True)
         writing.start()
         self._tell()

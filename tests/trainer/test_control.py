@@ -31,6 +31,15 @@ with distributed.join() as world, Control() as control:
 """
 
 
+LATER = """\
+        import trainer.control as module
+        module.SAME_SECONDS = 0
+        (folder / "later").touch()
+        time.sleep(600)
+"""
+"""Goes on after `STEPS`, once it need not linger: from then on no signal is the one before."""
+
+
 def polled(folder: Path, rank: int) -> bool:
     file = folder / f"{rank}-polls"
     return file.exists() and file.read_text() not in ("", "0", "1")
@@ -60,23 +69,22 @@ def test_a_signal_to_any_rank_stops_all_at_the_same_step(tmp_path, rank, number)
         until(lambda: all(polled(tmp_path, n) for n in range(2)), processes)
         processes[rank].send_signal(number)
         for process in processes:
-            assert process.wait(timeout=60) == 0, process.communicate()
+            assert process.wait(timeout=120) == 0, process.communicate()
     ends = [(tmp_path / f"{n}-stopped").read_text().split() for n in range(2)]
     assert ends == [[ends[0][0], number.name]] * 2
 
 
 def test_a_signal_that_comes_twice_at_once_is_one_and_a_later_one_ends_the_process(tmp_path):
-    quick = STEPS.replace("folder =", "import trainer.control as c; c.SAME_SECONDS = 0.5; folder =")
     (tmp_path / "linger").touch()
-    with ranks(1, quick, tmp_path) as (process,):
+    with ranks(1, STEPS + LATER, tmp_path) as (process,):
         until(lambda: polled(tmp_path, 0), [process])
         process.send_signal(signal.SIGTERM)
         process.send_signal(signal.SIGUSR1)
         until((tmp_path / "0-stopped").exists, [process])
-        time.sleep(0.6)
-        assert process.poll() is None
+        (tmp_path / "linger").unlink()
+        until((tmp_path / "later").exists, [process])
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=60) == -signal.SIGTERM
+        assert process.wait(timeout=120) == -signal.SIGTERM
 
 
 def test_in_another_thread_no_handler_is_set_and_asking_stops_the_run(world):
@@ -104,3 +112,17 @@ def test_what_was_asked_of_one_run_does_not_stop_the_next(world):
         stops.poll()
     with Control() as stops:
         stops.poll()
+
+
+def test_the_end_of_a_terminal_stops_a_run_unless_it_is_to_be_ignored(world):
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        with pytest.raises(Stopped, match="SIGHUP"), Control() as stops:
+            signal.raise_signal(signal.SIGHUP)
+            stops.poll()
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+        with Control() as stops:
+            signal.raise_signal(signal.SIGHUP)
+            stops.poll()
+    finally:
+        signal.signal(signal.SIGHUP, before)

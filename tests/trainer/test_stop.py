@@ -1,4 +1,4 @@
-"""Runs that are asked to stop at any moment: they end with 75, and go on as if they had not."""
+"""Runs that are asked to stop at any place: they end with 75, and go on as if they had not."""
 
 import dataclasses
 import json
@@ -7,26 +7,16 @@ import random
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.trainer.ranks import worlds
-from tests.trainer.runs import (
-    STEPS,
-    assert_bitwise_equal,
-    facts,
-    named,
-    newest,
-    start,
-    tensors,
-    train,
-    written,
-)
+from tests.trainer.runs import assert_bitwise_equal, facts, named, newest, tensors, train, written
 from trainer import checkpoint, metrics
 from trainer.control import STOPPED
+
+SIGNALLED = Path(__file__).with_name("signalled.py")
 
 pytestmark = pytest.mark.slow
 
@@ -43,40 +33,40 @@ def config(run_config, tmp_path, make_snapshot, pictures) -> dict:
     return run_config | {"validation": validation.url, "checkpoint_every": 1000}
 
 
-def until(condition: Callable[[], bool], *processes: subprocess.Popen) -> None:
-    while not condition():
-        assert all(process.poll() is None for process in processes), processes
-        time.sleep(0.002)
+def signalled(config: dict, number: str, rank: int, *place, ranks: int = 1) -> list[int]:
+    """Runs it, without a launcher that would stop one rank for another, until the signal ends it.
 
-
-def logged(config: dict, step: int, field: str) -> Callable[[], bool]:
-    """Whether the log has this field of this step."""
-    path = Path(config["run"]) / "metrics.jsonl"
-    return lambda: any(line["step"] == step and field in line for line in metrics.read(path))
-
-
-def stop(process: subprocess.Popen, number: signal.Signals = signal.SIGTERM) -> None:
-    process.send_signal(number)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == STOPPED, err
+    `rank` gets it at a place: step, phase, times. The exit codes of the ranks.
+    """
+    path = Path(config["mixture"]).with_name(f"{Path(config['run']).name}.json")
+    path.write_text(json.dumps(config))
+    command = [sys.executable, SIGNALLED, path, number, *map(str, (rank, *place))]
+    ours = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    processes = [
+        subprocess.Popen(command, env=ours | world, stderr=subprocess.PIPE, text=True)
+        for world in (worlds(ranks) if ranks > 1 else [{}])
+    ]
+    for process in processes:
+        process.communicate(timeout=240)
+    return [process.returncode for process in processes]
 
 
 def state(config: dict) -> dict:
     return checkpoint.read_state(newest(config))
 
 
+def validated(config: dict) -> list[int]:
+    lines = metrics.read(Path(config["run"]) / "metrics.jsonl")
+    return [line["step"] for line in lines if "validation" in line]
+
+
 def test_a_stop_in_the_middle_of_a_validation_is_made_good_on_resume(config, tmp_path):
     whole = train(named(config, "whole"))
     broken = named(config, "broken")
-    process = start(broken)
-    until(logged(broken, 12, "loss"), process)  # the validation comes next
-    stop(process)
-    reached = state(broken)
-    assert (reached["step"], reached["validated"]) == (12, 0)
-    process = start(broken)
-    until(logged(broken, 12, "validation"), process)
-    process.kill()
-    process.communicate()
+    assert signalled(broken, "SIGTERM", 0, 12, "validation", 3) == [STOPPED]
+    assert (state(broken)["step"], state(broken)["validated"]) == (12, 0)
+    assert signalled(broken, "SIGKILL", 0, 13, "data", 1) == [-signal.SIGKILL]
+    assert validated(broken) == [0, 12]
     assert state(broken)["step"] == 12
     resumed = train(broken)
     assert facts(whole) == facts(resumed)
@@ -87,24 +77,11 @@ def test_a_stop_in_the_middle_of_a_validation_is_made_good_on_resume(config, tmp
 def test_a_stop_before_the_first_step_changes_no_bit(config, tmp_path):
     whole = train(named(config, "whole"))
     broken = named(config, "broken")
-    process = start(broken)
-    until((Path(broken["run"]) / "metrics.jsonl").exists, process)
-    stop(process)
+    assert signalled(broken, "SIGTERM", 0, 0, "validation", 3) == [STOPPED]
     assert state(broken)["step"] == 0
     resumed = train(broken)
     assert facts(whole) == facts(resumed)
     assert_bitwise_equal(tensors(whole, tmp_path), tensors(resumed, tmp_path))
-
-
-def ranks_of(config: dict) -> list[subprocess.Popen]:
-    """Two ranks, without a launcher that would stop one for the other."""
-    path = Path(config["mixture"]).with_name(f"{Path(config['run']).name}.json")
-    path.write_text(json.dumps(config))
-    command, pipe = [sys.executable, "-m", "trainer", str(path)], subprocess.PIPE
-    return [
-        subprocess.Popen(command, env=os.environ | world, stdout=pipe, stderr=pipe, text=True)
-        for world in worlds(2)
-    ]
 
 
 def test_two_ranks_stopped_at_any_step_by_one_of_them_resume_to_the_same_bits(run_config, tmp_path):
@@ -113,17 +90,12 @@ def test_two_ranks_stopped_at_any_step_by_one_of_them_resume_to_the_same_bits(ru
     broken = named(config, "broken")
     drawn = random.Random(2401_08541)
     for begin in (1, 12):
-        processes = ranks_of(broken)
-        until(logged(broken, drawn.randrange(begin, begin + 9), "loss"), *processes)
-        drawn.choice(processes).send_signal(drawn.choice([signal.SIGTERM, signal.SIGUSR1]))
-        for process in processes:
-            _, err = process.communicate(timeout=60)
-            assert process.returncode == STOPPED, err
-        assert begin <= state(broken)["step"] < STEPS
-    for process in ranks_of(broken):
-        _, err = process.communicate(timeout=60)
-        assert process.returncode == 0, err
-    resumed = Path(broken["run"])
+        step = drawn.randrange(begin, begin + 9)
+        number, rank = drawn.choice(["SIGTERM", "SIGUSR1"]), drawn.randrange(2)
+        codes = signalled(broken, number, rank, step, "data", 1, ranks=2)
+        assert codes == [STOPPED, STOPPED]
+        assert step < state(broken)["step"] <= step + 2
+    resumed = train(broken, ranks=2)
     assert facts(whole) == facts(resumed)
     assert written(whole) == written(resumed)
     assert_bitwise_equal(tensors(whole, tmp_path), tensors(resumed, tmp_path))

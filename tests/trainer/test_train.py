@@ -40,7 +40,7 @@ def config(run_config) -> dict:
 
 def test_a_killed_run_resumed_is_bitwise_the_uninterrupted_one(config, tmp_path):
     whole = train(named(config, "whole"))
-    broken = named(config, "broken")
+    broken = named(config, "broken", keep_checkpoints=9)
     kill_at(8, broken, start(broken))
     reached = checkpoint.read_state(newest(broken))
     assert 8 <= reached["step"] < STEPS
@@ -216,7 +216,7 @@ def test_a_fork_goes_on_from_the_parents_weights_with_a_stream_from_its_beginnin
 def test_a_killed_fork_resumes_like_any_run_without_its_parent(config, tmp_path):
     parent = train(named(config, "parent", steps=8))
     whole = train(named(config, "whole", steps=20), parent=parent / "checkpoints" / "00000008")
-    broken = named(config, "broken", steps=20)
+    broken = named(config, "broken", steps=20, keep_checkpoints=9)
     kill_at(12, broken, start(broken, parent=parent))
     shutil.rmtree(parent)
     resumed = train(broken)

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 
 def dry_run(name: str, out: Path, *more: str) -> list[dict]:
     command = [sys.executable, "-m", f"tests.benchmarks.trainer.{name}", "--dry-run", *more]
@@ -28,3 +30,12 @@ def test_the_stream_feeds_steps_and_its_waits_are_told(tmp_path):
     turns = dry_run("gpu_feed", tmp_path / "turns.jsonl", *more)
     assert all(turn["made"] > 0 and turn["fed"] > 0 and turn["alone"] > 0 for turn in turns)
     assert all(0 <= turn["waits"]["data"] <= 1 for turn in turns)
+
+
+@pytest.mark.slow
+def test_one_command_runs_all_that_a_gpu_is_wanted_for():
+    command = [sys.executable, "-m", "tests.benchmarks.trainer.gpu", "--dry-run"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert all(name in done.stdout for name in ("gpu_attention", "gpu_step", "gpu_feed"))
+    assert "| aim-600m |" in done.stdout

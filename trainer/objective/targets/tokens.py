@@ -35,8 +35,13 @@ class Tokens:
         return self.ids(images).flatten()[wanted]
 
     def losses(self, predictions: Tensor, values: Tensor) -> Tensor:
-        """(M, V) and (M,) → (M,)."""
-        return F.cross_entropy(at_least_float32(predictions), values, reduction="none")
+        """(M, V) and (M,) → (M,). Raises HeadraceError for an id that is not in the vocabulary."""
+        try:
+            return F.cross_entropy(at_least_float32(predictions), values, reduction="none")
+        except IndexError as error:
+            raise HeadraceError(
+                f"{FIELD}: gives an id beyond objective.target.vocabulary {self.outputs}; raise it"
+            ) from error
 
     def paint(self, predictions: Tensor, images: Tensor, wanted: Tensor) -> Tensor:
         """Raises ValueError: an id has no pixels."""

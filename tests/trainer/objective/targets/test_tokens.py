@@ -107,6 +107,12 @@ def test_a_tokenizer_that_does_not_fit_is_refused(tmp_path, side, size, vocabula
         target(path, size, vocabulary)
 
 
+def test_an_id_beyond_the_vocabulary_is_named_where_it_is_met(tmp_path):
+    tokens = target(saved(tmp_path, Brightness(3), 12), 12)
+    with pytest.raises(HeadraceError, match=r"beyond objective\.target\.vocabulary 10; raise it"):
+        tokens.losses(torch.zeros(2, 10), torch.tensor([3, 10]))
+
+
 def test_what_is_no_module_is_refused(tmp_path):
     path = tmp_path / "tokenizer.pt"
     for write in (lambda: path.write_bytes(b"rubbish"), lambda: torch.save({"a": 1}, path)):

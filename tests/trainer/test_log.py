@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.format.mixture import mixture_bytes
 from tests.trainer.runs import MODEL, start, train
 from trainer import metrics
 from trainer.flops import image_flops
@@ -17,19 +16,9 @@ DOCS = Path(__file__).parents[2] / "docs" / "metrics.md"
 
 
 @pytest.fixture
-def config(tmp_path, mixture, trusted) -> dict:
-    """A run of a second or two."""
-    (tmp_path / "mixture.json").write_bytes(mixture_bytes(mixture))
-    return {
-        "run": str(tmp_path / "run"),
-        "mixture": str(tmp_path / "mixture.json"),
-        "validation": trusted.url,
-        "model": MODEL,
-        "stream": {"batch": 16, "lanes": 4, "image_size": 32},
-        "steps": 6,
-        "log_every": 3,
-        "threads": 1,
-    }
+def config(run_config) -> dict:
+    """A run of a second or two, validated at its ends."""
+    return run_config | {"steps": 6, "validate_every": 1000, "checkpoint_every": 1000}
 
 
 def test_a_run_logs_the_fields_that_the_docs_promise(config):

@@ -32,7 +32,7 @@ class ComputeConfig(BaseModel, extra="forbid", frozen=True, use_attribute_docstr
     work for a fraction of the memory."""
 
     compile: bool | None = None
-    """Whether blocks are compiled; on a GPU only without it. The first step takes a minute more."""
+    """Whether blocks are compiled; on a GPU only without it. The first step takes longer."""
 
     attention: Literal["auto", "mask", "causal_overwrite", "flex"] = "auto"
     """How prefix attention is computed; `auto` is what was measured to be fastest on the device."""

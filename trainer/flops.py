@@ -138,7 +138,8 @@ CARDS = (
     Card(("A10",), 125e12, "NVIDIA A10 data sheet: 125 TFLOPS, dense"),
     Card(("MI300X",), 1307e12, "AMD Instinct MI300X data sheet: 1,307 TFLOPS, dense"),
 )
-"""The first that fits is the card."""
+"""The first that fits is the card. The figures are those that these sheets are known for;
+the sheets themselves were not opened when this was written, so check yours."""
 
 
 def peak_flops(device: torch.device) -> float | None:

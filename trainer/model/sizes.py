@@ -122,7 +122,7 @@ SIZES: dict[str, ModelConfig] = {
         head_width=192,
         head_depth=2,
     ),
-    # The same for a night: a trunk of ViT-S's shape, 21 M parameters, K = 64.
+    # A trunk of ViT-S's shape, 21 M parameters, K = 64: what the benchmarks take on a CPU.
     "aim-small": ModelConfig(
         image_size=112,
         patch_size=14,

@@ -1,6 +1,6 @@
 """All that a GPU is wanted for, in turn: attention, steps, and the stream feeding them.
 
-    python -m tests.benchmarks.trainer.gpu              about an hour and a half on one card
+    python -m tests.benchmarks.trainer.gpu              on one card; long, never timed
     python -m tests.benchmarks.trainer.gpu --dry-run    tiny sizes on a CPU, to see that it runs
 
 Each part is a command of its own, with options for less: `gpu_attention`, `gpu_step`, `gpu_feed`.

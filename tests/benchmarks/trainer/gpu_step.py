@@ -1,6 +1,6 @@
 """Training steps of AIM-0.6B and AIM-1B on one GPU: images a second, TFLOP/s, MFU, memory.
 
-    python -m tests.benchmarks.trainer.gpu_step --out FILE            all rows: about an hour
+    python -m tests.benchmarks.trainer.gpu_step --out FILE            all rows
     python -m tests.benchmarks.trainer.gpu_step --models aim-1b --batches 64 --only mask flex graph
     python -m tests.benchmarks.trainer.gpu_step --dry-run             on any machine, a minute
 

@@ -1,7 +1,7 @@
 """The head on the scored patches beside the head on all: one model, one loss, on the CPU.
 
     python -m tests.benchmarks.trainer.head                          about a minute
-    python -m tests.benchmarks.trainer.head --shapes paper           8 GB of memory, ten minutes
+    python -m tests.benchmarks.trainer.head --shapes paper           large, never run to its end
 
 With paired prefixes half of the patches are scored, whatever was drawn. `demo` is aim-demo, whose
 head is as wide as its trunk; `deep` is the same with the paper's 12 head blocks; `paper` is one

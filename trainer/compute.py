@@ -34,12 +34,16 @@ class ComputeConfig(BaseModel, extra="forbid", frozen=True, use_attribute_docstr
     compile: bool | None = None
     """Whether blocks are compiled; on a GPU only without it. The first step takes longer."""
 
-    attention: Literal["auto", "mask", "causal_overwrite", "flex"] = "auto"
-    """How prefix attention is computed; `auto` is what was measured to be fastest on the device."""
-
     shard_over: int | None = Field(default=None, gt=0)
     """Ranks that hold one copy of the weights among them; a machine's ranks without it. Divides the
     number of ranks. Copies are kept equal by adding up gradients (hybrid sharding)."""
+
+
+class AimComputeConfig(ComputeConfig, frozen=True):
+    """The same of an AIM."""
+
+    attention: Literal["auto", "mask", "causal_overwrite", "flex"] = "auto"
+    """How prefix attention is computed; `auto` is what was measured to be fastest on the device."""
 
 
 def dtype_of(config: ComputeConfig, device: torch.device) -> torch.dtype:
@@ -47,6 +51,11 @@ def dtype_of(config: ComputeConfig, device: torch.device) -> torch.dtype:
     if config.precision is None:
         return torch.bfloat16 if device.type == "cuda" else torch.float32
     return torch.bfloat16 if config.precision == "bfloat16" else torch.float32
+
+
+def name_of(config: ComputeConfig, device: torch.device) -> str:
+    """The same as the config names it."""
+    return str(dtype_of(config, device)).removeprefix("torch.")
 
 
 def autocast(
@@ -57,8 +66,22 @@ def autocast(
     return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
 
 
-def prepare(model: AIM, config: ComputeConfig, attention: str, device: torch.device) -> None:
-    """Sets a model up as configured, before it is sharded; the names of its weights stay.
+def compiles(config: ComputeConfig, device: torch.device) -> bool:
+    """Whether blocks are compiled."""
+    return device.type == "cuda" if config.compile is None else config.compile
+
+
+def compile_block(block: nn.Module) -> None:
+    """In one graph: what would break it is an error, not slow. The names of its weights stay.
+
+    For the sizes that come, which are few: made general because others came first, a block of a
+    run that was resumed would not be that of one that was not.
+    """
+    block.compile(fullgraph=True, dynamic=False)
+
+
+def prepare(model: AIM, config: AimComputeConfig, attention: str, device: torch.device) -> None:
+    """Sets an AIM up as configured, before it is sharded.
 
     `attention` is the objective's: where no prefix varies, no mask is needed in training. Raises
     HeadraceError if the device has no such kernel.
@@ -72,14 +95,5 @@ def prepare(model: AIM, config: ComputeConfig, attention: str, device: torch.dev
     model.kernel = unmasked if config.attention == "auto" else config.attention
     for block in model.blocks():
         setattr(block, "recompute", config.recompute)  # noqa: B010
-        if config.compile if config.compile is not None else device.type == "cuda":
-            _compile(block)
-
-
-def _compile(block: nn.Module) -> None:
-    """In one graph: what would break it is an error, not slow.
-
-    For the sizes that come, which are few (`SHAPES` of objective/task.py): made general because
-    others came first, a block of a run that was resumed would not be that of one that was not.
-    """
-    block.compile(fullgraph=True, dynamic=False)
+        if compiles(config, device):
+            compile_block(block)

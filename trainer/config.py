@@ -1,16 +1,19 @@
 """The config of a training run: one typed tree, each section beside what it configures."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from pipeline.format import address
 from pipeline.format.errors import HeadraceError
-from trainer.compute import ComputeConfig
+from trainer.compute import AimComputeConfig, ComputeConfig
+from trainer.distributed import World
+from trainer.learner import Learner
 from trainer.model.sizes import SIZES, ModelConfig
 from trainer.objective.config import ObjectiveConfig
 from trainer.optimiser import OptimiserConfig
 from trainer.stream.config import StreamConfig
+from trainer.stream.opening import Named
 
 FREE_TO_CHANGE = {
     "run",
@@ -59,26 +62,17 @@ RunFolder = Annotated[str, Field(min_length=1), AfterValidator(_on_a_disk)]
 CheckpointsUrl = Annotated[str, Field(min_length=1), AfterValidator(_for_any_folder)]
 
 
-class TrainConfig(BaseModel, extra="forbid", frozen=True, use_attribute_docstrings=True):
-    """A run: which images, which model, how long. Relative paths start at the current folder."""
+class RunConfig(BaseModel, extra="forbid", frozen=True, use_attribute_docstrings=True):
+    """What every training is told, whatever it learns. Relative paths start at the current folder.
+
+    A subclass names its data and its model, and brings its `Learner`.
+    """
+
+    program: ClassVar[str]
+    """The module that `python -m` runs as one rank of it."""
 
     run: RunFolder
     """Folder of the run: its config, checkpoints, metrics and pictures. The same folder resumes."""
-
-    mixture: MixtureUrl
-    """URL of a mixture that `headrace mix` published."""
-
-    validation: str | None = None
-    """A dataset or snapshot to take the validation loss on; none without it."""
-
-    model: (
-        Literal["aim-demo", "aim-small", "aim-600m", "aim-600m-deep", "aim-1b", "aim-3b", "aim-7b"]
-        | ModelConfig
-    )
-    """A named size, or its fields written out."""
-
-    objective: ObjectiveConfig = ObjectiveConfig()
-    """What is predicted, from what; the defaults are the paper's."""
 
     stream: StreamConfig
     """Batch size, lanes, crops and their seed."""
@@ -93,7 +87,7 @@ class TrainConfig(BaseModel, extra="forbid", frozen=True, use_attribute_docstrin
     """Updates in the whole run. The learning rate reaches zero after the last."""
 
     seed: int = 0
-    """Of the weights, the prefix lengths and the masks; the stream has its own."""
+    """Of the weights, and of what is asked of a batch; the stream has its own."""
 
     log_every: int = Field(default=10, gt=0)
     """Steps between two lines of the log."""
@@ -131,9 +125,16 @@ class TrainConfig(BaseModel, extra="forbid", frozen=True, use_attribute_docstrin
     on each of several (or OMP_NUM_THREADS)."""
 
     @property
-    def shape(self) -> ModelConfig:
-        """The model, its name looked up."""
-        return SIZES[self.model] if isinstance(self.model, str) else self.model
+    def data(self) -> Named:
+        """What is learnt from, as a `Stream` takes it."""
+        raise NotImplementedError
+
+    def learner(self, world: World, names: list[str]) -> Learner:
+        """What learns it on one rank; `names` are the stream's sources. A collective call.
+
+        Raises HeadraceError if the model cannot be had, or not on so many ranks.
+        """
+        raise NotImplementedError
 
     @property
     def where(self) -> str:
@@ -143,13 +144,69 @@ class TrainConfig(BaseModel, extra="forbid", frozen=True, use_attribute_docstrin
     @property
     def identity(self) -> dict[str, Any]:
         """What a run's weights depend on. The stream checks its own part."""
-        exclude = FREE_TO_CHANGE | {"stream", "mixture", "validation"}
-        fields = self.model_dump(mode="json", exclude=exclude)
-        fields["compute"] = {"precision": self.compute.precision}
+        exclude = FREE_TO_CHANGE | {"stream", "compute"}
+        precision = {"precision": self.compute.precision}
+        return self.model_dump(mode="json", exclude=exclude) | {"compute": precision}
+
+    @model_validator(mode="after")
+    def _slots_make_micro_batches(self) -> Self:
+        """All ranks must have as many parts."""
+        depth, parts = self.stream.batch // self.stream.lanes, self.compute.micro_batches
+        if depth % parts:
+            raise ValueError(
+                f"compute.micro_batches {parts} do not share the {depth} images of a lane "
+                "(stream.batch over stream.lanes); use a divisor of them"
+            )
+        return self
+
+
+class TrainConfig(RunConfig, frozen=True):
+    """A run of AIM: which images, which model, how long."""
+
+    program: ClassVar[str] = "trainer"
+
+    mixture: MixtureUrl
+    """URL of a mixture that `headrace mix` published."""
+
+    validation: str | None = None
+    """A dataset or snapshot to take the validation loss on; none without it."""
+
+    model: (
+        Literal["aim-demo", "aim-small", "aim-600m", "aim-600m-deep", "aim-1b", "aim-3b", "aim-7b"]
+        | ModelConfig
+    )
+    """A named size, or its fields written out."""
+
+    objective: ObjectiveConfig = ObjectiveConfig()
+    """What is predicted, from what; the defaults are the paper's."""
+
+    compute: AimComputeConfig = AimComputeConfig()
+    """Precision, memory and speed."""
+
+    @property
+    def data(self) -> Named:
+        """The mixture."""
+        return self.mixture
+
+    def learner(self, world: World, names: list[str]) -> Learner:
+        """AIM on one rank."""
+        from trainer.aim import learner  # which is told the config
+
+        return learner(self, world, names)
+
+    @property
+    def shape(self) -> ModelConfig:
+        """The model, its name looked up."""
+        return SIZES[self.model] if isinstance(self.model, str) else self.model
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a run's weights depend on. The stream checks its own part."""
+        fields = {k: v for k, v in super().identity.items() if k not in ("mixture", "validation")}
         return fields | {"model": self.shape.model_dump(mode="json")}
 
     @model_validator(mode="after")
-    def _crops_fit_the_model(self) -> "TrainConfig":
+    def _crops_fit_the_model(self) -> Self:
         if self.stream.image_size != self.shape.image_size:
             raise ValueError(
                 f"stream.image_size {self.stream.image_size} must be the model's image_size "
@@ -158,18 +215,13 @@ class TrainConfig(BaseModel, extra="forbid", frozen=True, use_attribute_docstrin
         return self
 
     @model_validator(mode="after")
-    def _slots_make_micro_batches(self) -> "TrainConfig":
-        """All ranks must have as many parts, and a pair of prefixes must lie in one of them."""
-        depth, parts = self.stream.batch // self.stream.lanes, self.compute.micro_batches
-        if depth % parts:
-            raise ValueError(
-                f"compute.micro_batches {parts} do not share the {depth} images of a lane "
-                "(stream.batch over stream.lanes); use a divisor of them"
-            )
+    def _pairs_fit_into_micro_batches(self) -> Self:
+        """A pair of prefixes must lie in one of them."""
+        depth = self.stream.batch // self.stream.lanes // self.compute.micro_batches
         paired = self.objective.kind == "ar" and self.objective.attention == "prefix"
-        if paired and self.objective.prefixes == "paired" and depth // parts % 2:
+        if paired and self.objective.prefixes == "paired" and depth % 2:
             raise ValueError(
-                f"objective.prefixes: a pair does not fit into the {depth // parts} images that a "
+                f"objective.prefixes: a pair does not fit into the {depth} images that a "
                 "lane has in a micro-batch; use half as many stream.lanes, or `independent`"
             )
         return self

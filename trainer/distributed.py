@@ -6,17 +6,17 @@ One process is a world of one: the same loop runs with and without torchrun.
 import contextlib
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch import nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 
 from pipeline.format.errors import HeadraceError
-from trainer.model.aim import AIM
 
 Value = TypeVar("Value")
 
@@ -80,7 +80,9 @@ def mesh_of(world: World, shard_over: int | None) -> DeviceMesh:
     return init_device_mesh(device, (copies, ranks), mesh_dim_names=("copies", "shards"))
 
 
-def shard(model: AIM, world: World, shard_over: int | None = None) -> None:
+def shard(
+    model: nn.Module, blocks: Iterable[nn.Module], world: World, shard_over: int | None = None
+) -> None:
     """Splits parameters, gradients and optimiser state over the ranks (FSDP2), block by block.
 
     Weights are gathered in float32, and products rounded by autocast alone, as on one rank: FSDP's
@@ -89,12 +91,12 @@ def shard(model: AIM, world: World, shard_over: int | None = None) -> None:
     if world.size == 1:
         return
     mesh = mesh_of(world, shard_over)
-    for block in model.blocks():
+    for block in blocks:
         fully_shard(block, mesh=mesh)
     fully_shard(model, mesh=mesh)
 
 
-def add_up_copies(model: torch.nn.Module, now: bool) -> None:
+def add_up_copies(model: nn.Module, now: bool) -> None:
     """Whether the next backward pass adds up gradients over the copies of the weights.
 
     Between micro-batches it need not: a sum over a machine's ranks is enough to save the memory.

@@ -4,16 +4,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import torch
-
 from trainer import distributed, flops, memory
 from trainer.metrics import Metrics
-from trainer.model.attending.choose import prepare
 from trainer.optimiser import learning_rate
 from trainer.pace import Pace
 from trainer.run import Run
 from trainer.slow import PROBE, Probe, slow_rank
-from trainer.step import Made, counted
+from trainer.step import Made
 from trainer.tensorboard import Board
 
 Progress = Callable[[dict[str, Any]], None]
@@ -26,8 +23,8 @@ class Log:
     def __init__(self, run: Run, progress: Progress) -> None:
         """Opens the files, and forgets what a killed run wrote of later steps."""
         self.progress, self.outs = progress, list[Metrics | Board]()
-        self.probe = Probe(run.model.preprocessor.patchifier)
-        self.flops, self.peak = _flops(run), flops.peak_flops(run.world.device)
+        self.probe = Probe(run.learner.probe)
+        self.flops, self.peak = run.learner.flops, flops.peak_flops(run.world.device)
         if run.world.leads:
             self.outs.append(Metrics(run.folder / "metrics.jsonl", partial(_is_past, run)))
         if run.world.leads and run.config.tensorboard:
@@ -79,13 +76,3 @@ def _slow(found: tuple[int, str, float] | None) -> dict[str, Any]:
         return {}
     rank, phase, seconds = found
     return {"slow": {"rank": rank, "phase": phase, "seconds": round(seconds, 3)}}
-
-
-@torch.no_grad()
-def _flops(run: Run) -> float:
-    """Of an image; in independent prefixes the scored rows of one step stand for all."""
-    patches, device = run.config.shape.num_patches, run.world.device
-    one = torch.ones(1, dtype=torch.int64, device=device)
-    kernel = prepare(run.model.kernel, one, patches).kernel
-    rows = counted(run, 0) / run.config.stream.batch
-    return flops.image_flops(run.config.shape, run.objective.outputs, kernel, rows).training

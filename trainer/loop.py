@@ -1,6 +1,5 @@
 """The loop: steps, and what is due after each."""
 
-from trainer import compute
 from trainer.control import Control, Stopped
 from trainer.log import Log, Progress
 from trainer.pace import Pace
@@ -52,20 +51,15 @@ def _due(run: Run, every: int) -> bool:
 
 
 def _validate(run: Run, control: Control, watchdog: Watchdog, log: Log) -> None:
-    if run.validation is None:
-        return
-
     def poll() -> None:
         watchdog.beat(run.step, "validation")
         control.poll()
 
     poll()
-    with compute.autocast(run.config.compute, run.world.device):
-        losses = run.validation.losses(run.model, poll)
-        run.validation.save_picture(run.model, run.folder / "pictures" / f"{run.step:08d}.png")
+    found = run.learner.validate(run.step, poll)
     run.validated = run.step
-    curve = {"curve": losses.curve} if losses.curve else {}
-    log.write(step=run.step, validation=losses.means, **curve)
+    if found:
+        log.write(step=run.step, **found)
 
 
 def save(run: Run, watchdog: Watchdog) -> None:
@@ -80,4 +74,4 @@ def save(run: Run, watchdog: Watchdog) -> None:
         "skipped": {"total": skipped.total, "in_a_row": skipped.in_a_row},
         "validated": run.validated,
     }
-    run.saver.save(run.step, run.model, run.optimiser, state)
+    run.saver.save(run.step, run.learner.model, run.optimiser, state)

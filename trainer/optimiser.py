@@ -1,6 +1,7 @@
 """AdamW and its schedule, as the paper trains every size (AIM §5.1 and training code)."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -38,8 +39,8 @@ class OptimiserConfig(BaseModel, extra="forbid", frozen=True, use_attribute_docs
     warmup_lr: float = Field(default=1e-6, ge=0)
     """Learning rate of step 0."""
 
-    clip: float = Field(default=1.0, gt=0)
-    """Largest global L2 norm of the gradient."""
+    clip: float | None = Field(default=1.0, gt=0)
+    """Largest global L2 norm of the gradient; null: any."""
 
 
 def learning_rate(step: int, total: int, config: OptimiserConfig) -> float:
@@ -57,26 +58,37 @@ def learning_rate(step: int, total: int, config: OptimiserConfig) -> float:
     return config.lr * 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))
 
 
-def parameter_groups(model: nn.Module, config: OptimiserConfig) -> list[dict[str, Any]]:
-    """Two groups for AdamW: the parameters that decay, and the rest (see `NO_DECAY`)."""
+Decays = Callable[[str, nn.Parameter], bool]
+
+
+def decays(name: str, parameter: nn.Parameter) -> bool:
+    """Whether the weight decay holds for a parameter of an AIM (see `NO_DECAY`)."""
+    return not any(part in name for part in NO_DECAY)
+
+
+def parameter_groups(
+    model: nn.Module, config: OptimiserConfig, decays: Decays = decays
+) -> list[dict[str, Any]]:
+    """Two groups for AdamW: the trained parameters that decay, and the rest."""
     decay: list[nn.Parameter] = []
     keep: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
-        (keep if any(part in name for part in NO_DECAY) else decay).append(parameter)
+        if parameter.requires_grad:
+            (decay if decays(name, parameter) else keep).append(parameter)
     return [
         {"params": decay, "weight_decay": config.weight_decay},
         {"params": keep, "weight_decay": 0.0},
     ]
 
 
-def build_optimiser(model: nn.Module, config: OptimiserConfig) -> AdamW:
+def build_optimiser(model: nn.Module, config: OptimiserConfig, decays: Decays = decays) -> AdamW:
     """AdamW over all of `model`, built after it was moved or sharded.
 
     Its rate is the peak until the training loop sets each group's `lr` from `learning_rate`.
     """
     devices = {parameter.device.type for parameter in model.parameters()}
     return AdamW(
-        parameter_groups(model, config),
+        parameter_groups(model, config, decays),
         lr=config.lr,
         betas=config.betas,
         eps=config.eps,

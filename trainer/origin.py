@@ -7,27 +7,19 @@ from typing import Any
 
 import torch
 
-from pipeline.format import address
-from pipeline.format.mixture import Mixture
+from trainer.stream.stream import Stream
 
 ROOT = Path(__file__).parents[1]
 
 
-def of(mixture: Mixture) -> dict[str, Any]:
+def of(stream: Stream) -> dict[str, Any]:
     """For JSON. The commit is None where headrace is not run from its repository."""
     return {
         "headrace": _version("headrace"),
         "commit": _commit(),
         "torch": torch.__version__,
         "numpy": _version("numpy"),
-        "sources": {
-            source.name: {
-                "snapshot": address.redact(source.snapshot),
-                "samples": source.samples,
-                "weight": source.weight,
-            }
-            for source in mixture.sources
-        },
+        "sources": stream.origins,
     }
 
 

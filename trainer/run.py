@@ -7,28 +7,23 @@ from typing import Any
 from torch.optim import Optimizer
 
 from trainer.checkpoint import Saver
-from trainer.compute import dtype_of
-from trainer.config import TrainConfig
+from trainer.config import RunConfig
 from trainer.delivered import Account
 from trainer.distributed import World
-from trainer.model.aim import AIM
-from trainer.objective.objective import Objective
+from trainer.learner import Learner
 from trainer.skipping import Skipping
 from trainer.stream.stream import Stream
-from trainer.validation import Validation
 
 
 @dataclass
 class Run:
     """What the loop, a step and a checkpoint need."""
 
-    config: TrainConfig
+    config: RunConfig
     world: World
-    model: AIM
+    learner: Learner
     optimiser: Optimizer
-    objective: Objective
     stream: Stream
-    validation: Validation | None
     folder: Path
     account: Account
     skipping: Skipping
@@ -43,6 +38,4 @@ class Run:
     @property
     def identity(self) -> dict[str, Any]:
         """What its weights depend on, beside the stream: the config, and what it only points at."""
-        dtype = str(dtype_of(self.config.compute, self.world.device)).removeprefix("torch.")
-        found = {"compute": {"precision": dtype}, "target_sha256": self.objective.target.digest}
-        return self.config.identity | found
+        return self.config.identity | self.learner.identity

@@ -11,15 +11,15 @@
     <run>/checkpoints/        see checkpoint/; `checkpoints` may name another place
     <run>/pictures/           predictions on fixed validation images
 
-The state of a run is its step: stream, prefixes and learning rate are pure functions of it. So a
-run that was killed and resumed gives the bits of one that was not.
+What it learns is its config's `Learner`. The state of a run is its step: stream, learning rate and
+what is asked of a batch are pure functions of it. So a run that was killed and resumed gives the
+bits of one that was not.
 """
 
 import contextlib
 import json
 import sys
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +27,14 @@ import torch
 
 from pipeline.format import writing
 from pipeline.format.errors import HeadraceError
-from pipeline.format.mixture import read_mixture
-from pipeline.format.patience import patiently
-from trainer import checkpoint, compute, distributed, fork, origin, tensorboard
+from trainer import checkpoint, distributed, fork, origin, tensorboard
 from trainer.checkpoint import Saver
-from trainer.config import TrainConfig
+from trainer.config import RunConfig
 from trainer.control import Control
 from trainer.delivered import Account, Delivered, from_fields
 from trainer.distributed import World
 from trainer.log import Progress
 from trainer.loop import loop, save
-from trainer.model.aim import AIM
-from trainer.objective.objective import Objective
 from trainer.optimiser import build_optimiser
 from trainer.run import Run
 from trainer.skipping import Skipped, Skipping
@@ -47,12 +43,11 @@ from trainer.stream.describe import told
 from trainer.stream.heap import share_heap
 from trainer.stream.identity import differences
 from trainer.stream.stream import Stream
-from trainer.validation import Validation
 from trainer.watchdog import Watchdog
 
 
 def train(
-    config: TrainConfig, progress: Progress = lambda fields: None, parent: str | None = None
+    config: RunConfig, progress: Progress = lambda fields: None, parent: str | None = None
 ) -> None:
     """Trains to the last step, from the newest checkpoint of the run if there is one.
 
@@ -96,14 +91,12 @@ def _alone_in(folder: Path, world: World) -> Iterator[None]:
         yield
 
 
-def _open(config: TrainConfig, world: World, folder: Path, held: contextlib.ExitStack) -> Run:
-    stream = held.enter_context(Stream(config.mixture, config.stream, world.rank, world.size))
+def _open(config: RunConfig, world: World, folder: Path, held: contextlib.ExitStack) -> Run:
+    stream = held.enter_context(Stream(config.data, config.stream, world.rank, world.size))
     if world.rank == world.size - 1:  # it has the most lanes
         print(*told(stream.describe(), world.size), sep="\n", file=sys.stderr)
-    objective = Objective(config.objective, config.shape, config.seed)
-    model = _model(config, objective, world)
-    optimiser = build_optimiser(model, config.optimiser)
-    validation = Validation.open(config, world, objective) if config.validation else None
+    learner = config.learner(world, stream.names)
+    optimiser = build_optimiser(learner.model, config.optimiser, learner.decays)
     account = held.enter_context(
         contextlib.closing(Account(folder, stream.names, config.stream.max_bad, world.leads))
     )
@@ -111,20 +104,7 @@ def _open(config: TrainConfig, world: World, folder: Path, held: contextlib.Exit
         contextlib.closing(Skipping(folder, stream.names, config.max_skipped, world.leads))
     )
     saver = held.enter_context(contextlib.closing(Saver(config.where, config.keep_checkpoints)))
-    parts = (objective, stream, validation, folder, account, skipping, saver)
-    return Run(config, world, model, optimiser, *parts)
-
-
-def _model(config: TrainConfig, objective: Objective, world: World) -> AIM:
-    """Without memory, then compiled and sharded, then given some, then filled."""
-    masked = config.objective.kind == "masked"
-    with torch.device("meta"):
-        model = AIM(config.shape, objective.outputs, config.objective.order, mask_token=masked)
-    compute.prepare(model, config.compute, config.objective.attention, world.device)
-    distributed.shard(model, world, config.compute.shard_over)
-    model.materialise(world.device)
-    model.init_weights(torch.Generator().manual_seed(config.seed))
-    return model
+    return Run(config, world, learner, optimiser, stream, folder, account, skipping, saver)
 
 
 def _begin(run: Run, parent: str | None, watchdog: Watchdog) -> None:
@@ -147,12 +127,10 @@ def _start(run: Run, parent: str | None, watchdog: Watchdog) -> None:
         run.parent = fork.record(parent, path, run.identity, run.stream.identity)
     _write_config(run)
     if run.world.leads:
-        mixture = partial(read_mixture, run.config.mixture)
-        found = patiently(mixture, run.config.mixture, run.config.stream.patience)
-        _write(run.folder / "origin.json", origin.of(found))
+        _write(run.folder / "origin.json", origin.of(run.stream))
     run.account.open(0, Delivered())
     if path:
-        fork.load(path, run.model, run.optimiser)
+        fork.load(path, run.learner.model, run.optimiser)
         run.step = checkpoint.read_state(path)["step"]
     run.skipping.open(run.step, Skipped())
     if path:
@@ -178,7 +156,7 @@ def _resume(run: Run, newest: str, parent: str | None) -> None:
         fork.check_same(run.config.where, run.parent, parent)
     _check_same_run(run, state["config"])
     run.stream.load_state_dict(state["stream"])
-    checkpoint.load(newest, run.model, run.optimiser)
+    checkpoint.load(newest, run.learner.model, run.optimiser)
     run.step, run.validated = state["step"], state["validated"]
     run.account.open(run.stream.next_step, from_fields(state["delivered"]))
     run.skipping.open(run.step, Skipped(**state["skipped"]))

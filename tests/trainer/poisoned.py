@@ -7,11 +7,12 @@ trainer's own.
 import os
 import sys
 
-from trainer import step
-from trainer.__main__ import main
+from trainer import aim
+from trainer.config import TrainConfig
+from trainer.rank import main
 
 IMAGE = 2
-whole = step.jittered
+whole = aim.jittered
 
 
 def spoilt(batch, *rest):
@@ -25,5 +26,5 @@ if __name__ == "__main__":
     PIXEL = float(sys.argv[2])
     RANK, *STEPS = map(int, sys.argv[3:])
     del sys.argv[2:]
-    step.jittered = spoilt
-    main()
+    aim.jittered = spoilt
+    main(TrainConfig)

@@ -8,7 +8,8 @@ import os
 import signal
 import sys
 
-from trainer.__main__ import main
+from trainer.config import TrainConfig
+from trainer.rank import main
 from trainer.watchdog import Watchdog
 
 whole, seen = Watchdog.beat, 0
@@ -29,4 +30,4 @@ if __name__ == "__main__":
     del sys.argv[2:]
     if os.environ.get("RANK", "0") == RANK:
         Watchdog.beat = beat
-    main()
+    main(TrainConfig)

@@ -7,7 +7,7 @@ import torch
 
 from pipeline.format.errors import HeadraceError
 from trainer import compute
-from trainer.compute import ComputeConfig
+from trainer.compute import AimComputeConfig
 from trainer.model.aim import AIM
 from trainer.model.sizes import ModelConfig
 from trainer.objective.task import SHAPES
@@ -19,7 +19,7 @@ SHAPE = ModelConfig(image_size=12, patch_size=3, embed_dim=16, depth=1, num_head
 def prepared(objective_attention="prefix", **fields):
     with torch.device("meta"):
         model = AIM(SHAPE)
-    compute.prepare(model, ComputeConfig(**fields), objective_attention, CPU)
+    compute.prepare(model, AimComputeConfig(**fields), objective_attention, CPU)
     return model
 
 
@@ -53,11 +53,11 @@ def test_every_block_recomputes_if_asked_to_and_none_otherwise():
     ],
 )
 def test_products_are_bfloat16_on_a_gpu_and_float32_on_a_cpu_unless_told(device, asked, dtype):
-    assert compute.dtype_of(ComputeConfig(precision=asked), torch.device(device)) == dtype
+    assert compute.dtype_of(AimComputeConfig(precision=asked), torch.device(device)) == dtype
 
 
 def test_in_half_precision_what_goes_from_block_to_block_is_float32():
-    config, seen = ComputeConfig(precision="bfloat16"), []
+    config, seen = AimComputeConfig(precision="bfloat16"), []
     model = AIM(SHAPE)
     model.init_weights(torch.Generator().manual_seed(0))
     for block in model.blocks():
@@ -77,7 +77,7 @@ def test_compiled_blocks_take_all_the_sizes_that_chance_makes_and_no_general_one
     torch.compiler.reset()
     config = ModelConfig(**SHAPE.model_dump() | {"head_width": 16})
     model, images, prefix = AIM(config), torch.zeros(8, 3, 12, 12), torch.ones(8).long()
-    compute.prepare(model, ComputeConfig(compile=True), "prefix", CPU)
+    compute.prepare(model, AimComputeConfig(compile=True), "prefix", CPU)
     sizes = [torch.arange(part * 8 * 16 // SHAPES) for part in range(1, SHAPES + 1)]
     for rows in sizes:
         model(images, prefix, rows).sum().backward()

@@ -19,7 +19,6 @@ from trainer.config import TrainConfig
 from trainer.model.aim import AIM
 from trainer.objective import prefixes
 from trainer.pixels import normalise
-from trainer.step import micro_batches
 from trainer.stream.config import StreamConfig
 from trainer.stream.stream import Stream
 
@@ -131,13 +130,6 @@ def test_all_that_a_run_on_gpus_does_at_once_learns_nearly_the_same(run_config):
         for learnt in ("loss", "grad_norm"):
             assert one.get(learnt, 0) == pytest.approx(other.get(learnt, 0), rel=0.005)
         assert one.get("validation", {}) == pytest.approx(other.get("validation", {}), rel=0.005)
-
-
-def test_parts_have_as_many_slots_each():
-    assert micro_batches(4, 1) == [slice(0, 4)]
-    assert micro_batches(4, 2) == [slice(0, 2), slice(2, 4)]
-    with pytest.raises(ValueError, match="3 micro-batches"):
-        micro_batches(4, 3)
 
 
 # Steps that are not finite

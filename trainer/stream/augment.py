@@ -54,6 +54,10 @@ class AugmentConfig(BaseModel, extra="forbid", frozen=True, use_attribute_docstr
     max_aspect: float = Field(default=4 / 3, ge=1)
     """Crops are from 1 : this to this : 1."""
 
+    whole: bool = False
+    """Squash the whole image to the square and crop nothing, as a filter's scoring sees it: then
+    `min_scale` and `max_aspect` mean nothing."""
+
     flip: bool = True
     """Mirror half of the images (AIM training code)."""
 
@@ -94,6 +98,8 @@ def augment(
 
 def random_box(width: int, height: int, draws: Draws, config: AugmentConfig) -> Box:
     """A box of random area and aspect inside the image, in pixels; `draws` are 4 a try."""
+    if config.whole:
+        return (0, 0, width, height)
     limit = math.log(config.max_aspect)
     for u_area, u_aspect, u_left, u_top in draws.reshape(TRIES, 4).tolist():
         area = width * height * (config.min_scale + (1 - config.min_scale) * u_area)

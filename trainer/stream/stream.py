@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Generator, Iterator
 from typing import Any
 
+from pipeline.format import address
 from pipeline.format.errors import HeadraceError
 from trainer.stream import digest
 from trainer.stream.batch import Batch
@@ -146,6 +147,18 @@ class Stream:
     @functools.cached_property
     def _prints(self) -> dict[str, str]:
         return shard_prints(self._sources)
+
+    @property
+    def origins(self) -> dict[str, dict[str, Any]]:
+        """Where each source lies, by its name, with its samples and weight. JSON can hold it."""
+        return {
+            source.name: {
+                "url": address.redact(source.shards.label),
+                "samples": len(source),
+                "weight": int(weight),
+            }
+            for source, weight in zip(self._sources, self.plan.mixing.weights, strict=True)
+        }
 
     def describe(self) -> dict[str, Any]:
         """What to print first: `peak_bytes` of this rank by kind, the `sources` by name, and the

@@ -28,7 +28,7 @@ import torch
 
 from tests.benchmarks.trainer import made
 from tests.benchmarks.trainer.timing import finish, line, per_step, spread
-from trainer.compute import ComputeConfig
+from trainer.compute import AimComputeConfig
 from trainer.config import TrainConfig
 from trainer.model.sizes import SIZES
 from trainer.pace import Pace, data_wait
@@ -89,7 +89,7 @@ class Feeding:
 def config_of(given: argparse.Namespace, index: str) -> TrainConfig:
     """The index of the tars is kept for this run only."""
     shape = made.TINY if given.dry_run else SIZES[given.model]
-    chosen = ComputeConfig(precision="bfloat16", compile=not given.dry_run)
+    chosen = AimComputeConfig(precision="bfloat16", compile=not given.dry_run)
     config = made.config_of(shape, given.batch, chosen, given.threads)
     cache = {"cache": CacheConfig(folder=index, max_bytes=10**9)}
     return config.model_copy(update={"stream": config.stream.model_copy(update=cache)})

@@ -34,7 +34,7 @@ import torch
 from tests.benchmarks.trainer import made, profiling
 from tests.benchmarks.trainer.graphed import GraphedStep
 from tests.benchmarks.trainer.timing import finish, line, per_step, spread
-from trainer.compute import ComputeConfig
+from trainer.compute import AimComputeConfig
 from trainer.flops import image_flops, peak_flops, utilisation
 from trainer.memory import peak_gb
 from trainer.model.attending.choose import prepare
@@ -75,7 +75,7 @@ def measure(row: Row, shape: ModelConfig, device: torch.device, given: argparse.
 
 
 def _measure(row: Row, shape: ModelConfig, device: torch.device, given: argparse.Namespace) -> dict:
-    chosen = ComputeConfig.model_validate(
+    chosen = AimComputeConfig.model_validate(
         {"precision": "bfloat16", "compile": True} | WAYS[row.way]
     )
     config = made.config_of(shape, row.images, chosen)
@@ -98,7 +98,7 @@ def stepping(row: Row) -> Callable[..., Callable[[], object]]:
     return GraphedStep if row.way == "graph" else made.Step
 
 
-def _kernel(chosen: ComputeConfig, shape: ModelConfig, device: torch.device) -> str:
+def _kernel(chosen: AimComputeConfig, shape: ModelConfig, device: torch.device) -> str:
     """What `auto` is here."""
     prefix = torch.ones(1, dtype=torch.int64, device=device)
     with torch.no_grad():

@@ -15,7 +15,6 @@ from trainer.config import TrainConfig
 from trainer.model.aim import AIM
 from trainer.objective.task import Task
 from trainer.pixels import normalise
-from trainer.step import counted
 from trainer.stream.batch import Batch
 
 WARM = 3
@@ -31,7 +30,7 @@ class GraphedStep:
         self.run, self.made = made.run_of(config, model, device), made.batches(config, device)
         batch = next(self.made)
         self.images, self.task = normalise(batch.images, device), self._task(batch)
-        self.count = counted(self.run, batch.step)
+        self.count = self.run.learner.counted(batch.step)
         self._warm_up()
         # Without gradients the capture makes them its own, and each replay writes them anew.
         self.run.optimiser.zero_grad()
@@ -44,7 +43,7 @@ class GraphedStep:
         self.images.copy_(normalise(batch.images, self.run.world.device))
         _write(self.task, self._task(batch))
         self.graph.replay()
-        norm = clip_grad_norm_(self.run.model.parameters(), self.run.config.optimiser.clip)
+        norm = clip_grad_norm_(self.run.learner.model.parameters(), self.run.config.optimiser.clip)
         self.run.optimiser.found_inf = (~torch.isfinite(norm)).float()
         self.run.optimiser.step()
 
@@ -59,12 +58,12 @@ class GraphedStep:
     def _pass(self) -> None:
         run, task = self.run, self.task
         with compute.autocast(run.config.compute, run.world.device):
-            predictions = run.model(self.images, task.prefix, task.rows, task.masked)
-        (run.objective.losses(predictions, self.images, task).sum() / self.count).backward()
+            predictions = run.learner.model(self.images, task.prefix, task.rows, task.masked)
+        (run.learner.objective.losses(predictions, self.images, task).sum() / self.count).backward()
 
     def _task(self, batch: Batch) -> Task:
         lanes, slots = batch.lanes.numpy(), batch.slots.numpy()
-        return self.run.objective.task(batch.step, lanes, slots).to(self.run.world.device)
+        return self.run.learner.objective.task(batch.step, lanes, slots).to(self.run.world.device)
 
 
 def _write(static: Task, fresh: Task) -> None:

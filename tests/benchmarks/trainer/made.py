@@ -5,13 +5,13 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import torch
 from torch import nn
 
 from trainer import compute
-from trainer.compute import ComputeConfig
+from trainer.aim import AimLearner
+from trainer.compute import AimComputeConfig
 from trainer.config import TrainConfig
 from trainer.distributed import World
 from trainer.model.aim import AIM
@@ -42,7 +42,7 @@ TINY = ModelConfig(
 
 
 def config_of(
-    shape: ModelConfig, images: int, chosen: ComputeConfig | None = None, threads: int = 2
+    shape: ModelConfig, images: int, chosen: AimComputeConfig | None = None, threads: int = 2
 ) -> TrainConfig:
     """The paper's objective, with paired prefixes, in one micro-batch of so many images."""
     lanes = images // math.gcd(images, SLOTS)
@@ -52,7 +52,7 @@ def config_of(
         mixture="made.json",
         model=shape,
         stream=StreamConfig(**fields),
-        compute=chosen or ComputeConfig(),
+        compute=chosen or AimComputeConfig(),
         steps=STEPS,
     )
 
@@ -69,11 +69,11 @@ def aim(config: TrainConfig, device: torch.device) -> AIM:
 
 def run_of(config: TrainConfig, model: nn.Module, device: torch.device) -> Run:
     """The parts that a step needs. The stream is a name: nothing is read."""
-    objective = Objective(config.objective, config.shape, config.seed)
+    world, objective = World(0, 1, device), Objective(config.objective, config.shape, config.seed)
+    learner = AimLearner(config, world, ["made"], model, objective)
+    nowhere = dict.fromkeys(("stream", "account", "skipping", "saver"))
     optimiser = build_optimiser(model, config.optimiser)
-    nowhere = dict.fromkeys(("validation", "account", "skipping", "saver"))
-    parts = {"objective": objective, "stream": SimpleNamespace(names=["made"])}
-    return Run(config, World(0, 1, device), model, optimiser, folder=Path(), **parts, **nowhere)
+    return Run(config, world, learner, optimiser, folder=Path(), **nowhere)
 
 
 def batch_of(config: TrainConfig, device: torch.device) -> Batch:

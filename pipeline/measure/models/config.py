@@ -12,8 +12,8 @@ import pyarrow as pa
 from pydantic import Field, FiniteFloat, model_validator
 
 from pipeline import ledger
+from pipeline.clip.names import digest_of
 from pipeline.format.errors import HeadraceError
-from pipeline.measure.clip import digest
 from pipeline.measure.image import ImageConfig
 from pipeline.settings import Settings
 
@@ -103,7 +103,8 @@ def fingerprint(name: str, config: ModelConfig, images: ImageConfig) -> str:
     Raises HeadraceError if the weights are not there.
     """
     settings = config.model_dump(exclude={"file"}) | images.model_dump()
-    return ledger.fingerprint(name, VERSION, settings | {"weights": digest(weights(name, config))})
+    digest = digest_of(weights(name, config))
+    return ledger.fingerprint(name, VERSION, settings | {"weights": digest})
 
 
 def weights(name: str, config: ModelConfig) -> list[Path]:

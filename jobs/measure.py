@@ -8,8 +8,6 @@ from jobs.console import console
 from pipeline import ledger
 from pipeline.format import writing
 from pipeline.measure import image
-from pipeline.measure.clip import fingerprint as clip_fingerprint
-from pipeline.measure.models.config import fingerprint as model_fingerprint
 from pipeline.pool.sample import Part
 from pipeline.pool.source import parts as parts_of
 
@@ -37,12 +35,9 @@ def inputs(config: CurateConfig) -> Inputs:
 
 def _families(config: CurateConfig) -> dict[str, str]:
     images = config.measure.image
-    families = {"image": image.fingerprint(images)}
-    if config.measure.clip:
-        families["clip"] = clip_fingerprint(config.measure.clip, images)
-    for name, model in config.measure.models.items():
-        families[name] = model_fingerprint(name, model, images)
-    return families
+    models = _models(config).items()
+    marks = {family: scores.fingerprint(family, model, images) for family, model in models}
+    return {"image": image.fingerprint(images), **marks}
 
 
 def _family_of_copies(config: CurateConfig) -> str | None:

@@ -1,5 +1,6 @@
 """Families that a model makes, on Ray: a pool of actors, each holding the loaded model."""
 
+import socket
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,9 +11,11 @@ from jobs.config import CurateConfig
 from jobs.console import console, progress
 from pipeline import ledger
 from pipeline.format.errors import HeadraceError
-from pipeline.measure.clip import ClipConfig
+from pipeline.measure.clip import ClipConfig, PairsConfig
+from pipeline.measure.clip import fingerprint as clip_fingerprint
 from pipeline.measure.image import ImageConfig
 from pipeline.measure.models.config import ModelConfig
+from pipeline.measure.models.config import fingerprint as model_fingerprint
 from pipeline.measure.models.load import Scorer, load
 from pipeline.pool.sample import Part
 
@@ -20,10 +23,20 @@ DEATHS = 3
 """As many actors may die of one part before the job stops and names it. The images in it were
 decoded before, so it is the model, its library or the machine that fails."""
 
-Model = ClipConfig | ModelConfig
+Model = ClipConfig | PairsConfig | ModelConfig
 
 Try = tuple[Part, int]
 """A part, and how many actors died of it."""
+
+
+def fingerprint(family: str, model: Model, images: ImageConfig) -> str:
+    """Names what a family's numbers depend on, by this machine's files of the model.
+
+    Raises HeadraceError if the model cannot be had here.
+    """
+    if isinstance(model, ModelConfig):
+        return model_fingerprint(family, model, images)
+    return clip_fingerprint(model, images)
 
 
 def measure(
@@ -33,16 +46,22 @@ def measure(
     todo: Sequence[Part],
     marks: dict[str, str],
 ) -> None:
-    """Publishes the scores of these parts, whose facts are in the ledger."""
+    """Publishes the scores of these parts, whose facts are in the ledger.
+
+    `marks`: fingerprints of the images' facts and of this family, under which they are published.
+    """
     if not todo:
         return
     actors: dict[int, Any] = {}
     room, needs = _room(family, model)
+    decoders = needs["num_cpus"] if model.device == "cuda" else 1  # one beside the model's threads
     actor: Any = ray.remote(_Actor)
 
     def submit(lane: int, tried: Try) -> Any:
         if lane not in actors:
-            actors[lane] = actor.options(**needs).remote(family, model, config.measure.image)
+            actors[lane] = actor.options(**needs).remote(
+                family, model, config.measure.image, decoders
+            )
         part, _ = tried
         return actors[lane].score.remote(part, config.dataset_url, marks)
 
@@ -63,13 +82,13 @@ def measure(
 
 
 class _Actor:
-    def __init__(self, family: str, model: Model, images: ImageConfig) -> None:
-        self.family, self.model, self.images = family, model, images
+    def __init__(self, family: str, model: Model, images: ImageConfig, decoders: int) -> None:
+        self.family, self.model, self.images, self.decoders = family, model, images, decoders
         self.scorer: Scorer | None = None
 
     def score(self, part: Part, dataset: str, marks: dict[str, str]) -> None:
         # Loaded here and not above, so that the error of a bad model file is the task's own.
-        self.scorer = self.scorer or _load(self.family, self.model)
+        self.scorer = self.scorer or self._load(marks[self.family])
         errors = ledger.read_part(dataset, {"image": marks["image"]}, part.name, ["error"])
         bad = frozenset(n for n, error in enumerate(errors["error"].to_pylist()) if error)
         table = self.scorer.score_part(part, self.images, bad)
@@ -77,13 +96,20 @@ class _Actor:
             ledger.part_url(dataset, self.family, marks[self.family], part.name), table
         )
 
+    def _load(self, mark: str) -> Scorer:
+        """The model, if this machine's is the one whose name its scores are to bear."""
+        if fingerprint(self.family, self.model, self.images) != mark:
+            raise HeadraceError(
+                f"measure: {self.family}: the machine {socket.gethostname()} holds another model "
+                "under this name than the one that started the job; give both the same files, and "
+                "run the same command again"
+            )
+        if isinstance(self.model, ModelConfig):
+            return load(self.family, self.model, self.decoders)
+        from pipeline.measure.clip_model import ClipScorer, PairScorer  # only actors load torch
 
-def _load(family: str, model: Model) -> Scorer:
-    if isinstance(model, ModelConfig):
-        return load(family, model)
-    from pipeline.measure.clip_model import ClipScorer  # only actors pay for loading torch
-
-    return ClipScorer(model)
+        kind = PairScorer if isinstance(self.model, PairsConfig) else ClipScorer
+        return kind(self.model, self.decoders)
 
 
 def _room(family: str, model: Model) -> tuple[int, dict[str, int]]:
@@ -94,9 +120,16 @@ def _room(family: str, model: Model) -> tuple[int, dict[str, int]]:
                 f"measure: {family} is to run on cuda, and this Ray has no GPU; set its device to "
                 "cpu, or name a cluster that has one in RAY_ADDRESS"
             )
-        return cluster.gpus(), {"num_gpus": 1}
+        return cluster.gpus(), {"num_gpus": 1, "num_cpus": _decoders()}
     threads = min(model.threads, cluster.cpus_of_one())
     return max(1, cluster.cpus() // threads), {"num_cpus": threads}
+
+
+def _decoders() -> int:
+    """Processors for each GPU, on the machine that has the fewest: an actor must fit anywhere."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    shares = [node.get("CPU", 0) // node["GPU"] for node in nodes if node.get("GPU")]
+    return max(1, int(min(shares)))
 
 
 def _once_more(family: str, tried: Try, error: ray.exceptions.RayError) -> Try:

@@ -64,6 +64,14 @@ CLIP_SCHEMA = pa.schema(
     ]
 )
 
+PAIRS_SCHEMA = pa.schema(
+    [
+        ("clip_score", pa.float32()),  # cosine of image and caption; all null if there is no image
+        ("image_embedding", pa.list_(pa.float32())),  # unit length
+        ("caption_embedding", pa.list_(pa.float32())),  # unit length
+    ]
+)
+
 
 def fingerprint(measure: str, version: int, settings: dict[str, Any]) -> str:
     """Names what produces a family's facts: 16 hex digits."""

@@ -1,13 +1,17 @@
 """Batches for models, so that an image gets the same score whoever scores it.
 
 They are fixed runs of one part, padded to full size; a bad image keeps its slot as zeros. A
-score's last bits depend on the shape of its batch, and not on what else is in it.
+score's last bits may depend on the shape of its batch, and not on what else is in it: seen so of
+CLIP models on one CPU (tests/pipeline/measure/test_clip_stability.py). Threads decode one batch
+ahead of the model; how many there are changes nothing but the time.
 """
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +22,8 @@ from pipeline.measure.image import ImageConfig
 from pipeline.pool import source
 from pipeline.pool.sample import Part, PoolImage
 
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 Array = npt.NDArray[Any]
 Prepare = Callable[[PoolImage], Array | None]
 """Makes what a network gets of a row: an array of one shape for all, or None if it has none."""
@@ -36,22 +42,52 @@ class Run:
 
 
 def runs(
-    part: Part, images: ImageConfig, prepare: Prepare, size: int, bad: frozenset[int]
+    part: Part,
+    images: ImageConfig,
+    prepare: Prepare,
+    size: int,
+    bad: frozenset[int],
+    decoders: int = 1,
 ) -> Iterator[Run]:
-    """A part in runs of `size` rows, the last one shorter. One image is decoded at a time.
+    """A part in runs of `size` rows, the last one shorter, by so many threads that decode.
 
     `bad`: numbers of the rows that the image family could not read; they are not decoded again,
     for a decoder may die of them.
     """
-    rows = enumerate(source.read(part, images.max_bytes))
-    while True:
-        run = Run()
-        for number, row in islice(rows, size):
-            run.inputs.append(None if number in bad else prepare(row))
-            run.captions.append(row.caption)
-        if not run.inputs:
-            return
-        yield run
+
+    def made(numbered: tuple[int, PoolImage]) -> tuple[Array | None, str]:
+        number, row = numbered
+        return None if number in bad else prepare(row), row.caption
+
+    with ThreadPoolExecutor(decoders) as pool:
+        rows = _mapped(pool, made, enumerate(source.read(part, images.max_bytes)), decoders)
+        while taken := list(islice(rows, size)):
+            yield Run([array for array, _ in taken], [caption for _, caption in taken])
+
+
+def ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The same items; while one is worked on, a thread makes the next, and none after it.
+
+    What making one raises is raised where its turn comes.
+    """
+    with ThreadPoolExecutor(1) as maker:
+        coming = maker.submit(lambda: [*islice(items, 1)])
+        while one := coming.result():
+            coming = maker.submit(lambda: [*islice(items, 1)])
+            yield one.pop()
+
+
+def _mapped(
+    pool: ThreadPoolExecutor, make: Callable[[Item], Made], items: Iterable[Item], threads: int
+) -> Iterator[Made]:
+    """What is made of each item, in order; only as many are read as keep the threads busy."""
+    begun: deque[Future[Made]] = deque()
+    for item in items:
+        begun.append(pool.submit(make, item))
+        if len(begun) > threads:
+            yield begun.popleft().result()
+    while begun:
+        yield begun.popleft().result()
 
 
 def padded(inputs: list[Array | None], size: int) -> Array | None:

@@ -22,12 +22,15 @@ class Scorer(Protocol):
         """
 
 
-def load(name: str, config: ModelConfig) -> Scorer:
-    """The model that the config calls so. Raises HeadraceError if it cannot be had."""
+def load(name: str, config: ModelConfig, decoders: int = 1) -> Scorer:
+    """The model that the config calls so, and threads that decode for it (faces need none).
+
+    Raises HeadraceError if it cannot be had.
+    """
     if config.kind == "mtcnn":
         from pipeline.measure.models.faces import FaceScorer
 
         return FaceScorer(name, config)
     from pipeline.measure.models.numbers import NumberScorer
 
-    return NumberScorer(name, config)
+    return NumberScorer(name, config, decoders)

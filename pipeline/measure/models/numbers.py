@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.format.errors import HeadraceError
-from pipeline.measure.batches import Array, Run, padded, runs
+from pipeline.measure.batches import Array, Run, ahead, padded, runs
 from pipeline.measure.image import ImageConfig
 from pipeline.measure.models import networks
 from pipeline.measure.models.config import ModelConfig, schema, weights
@@ -20,8 +20,9 @@ COLUMN = {"opennsfw": 1}
 class NumberScorer:
     """A loaded network: scores parts one after another."""
 
-    def __init__(self, name: str, config: ModelConfig) -> None:
-        self.name, self.config = name, config
+    def __init__(self, name: str, config: ModelConfig, decoders: int = 1) -> None:
+        """`decoders`: threads that make inputs ready while the network runs."""
+        self.name, self.config, self.decoders = name, config, decoders
         self.column = COLUMN.get(config.kind, config.column)
         (file,) = weights(name, config)
         start = networks.torchscript if config.kind == "torchscript" else networks.onnx
@@ -41,9 +42,9 @@ class NumberScorer:
         """
         prepare = preparing(self.config, images)
         unread = bad if self.config.of == "image" else frozenset()
-        found = runs(part, images, prepare, self.config.batch, unread)
+        found = runs(part, images, prepare, self.config.batch, unread, self.decoders)
         columns = schema(self.name, self.config)
-        return pa.concat_tables([columns.empty_table(), *map(self._score_run, found)])
+        return pa.concat_tables([columns.empty_table(), *map(self._score_run, ahead(found))])
 
     def _score_run(self, run: Run) -> pa.Table:
         batch = padded(run.inputs, self.config.batch)

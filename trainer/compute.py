@@ -20,8 +20,9 @@ class ComputeConfig(BaseModel, extra="forbid", frozen=True, use_attribute_docstr
     """
 
     precision: Literal["bfloat16", "float32"] | None = None
-    """Of the products; bfloat16 on a GPU and float32 on a CPU without it. Weights, gradients' sums,
-    norms and the residual stream are float32 either way (AIM training code)."""
+    """Of the products; bfloat16 on a GPU and float32 on a CPU without it. Weights, gradients' sums
+    and norms are float32 either way, and an AIM's residual stream (AIM training code); that of
+    open_clip's image towers is bfloat16 then, as in open_clip's own training."""
 
     micro_batches: int = Field(default=1, gt=0)
     """Parts that each step's images are taken in, one after the other, to save memory; divides the

@@ -10,17 +10,12 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from pipeline.format.errors import HeadraceError
-from pipeline.format.patience import patiently
-from pipeline.format.shards import of_snapshot
-from pipeline.format.snapshot import read_snapshot
 from trainer import distributed, pictures
 from trainer.config import TrainConfig
 from trainer.distributed import World
@@ -30,7 +25,7 @@ from trainer.objective.objective import Objective
 from trainer.objective.task import Task
 from trainer.pixels import normalise
 from trainer.stream.batch import Batch
-from trainer.stream.ordered import PADDING, ordered
+from trainer.stream.ordered import PADDING, held_out, ordered
 from trainer.stream.source import Source
 
 CHUNKS = 16
@@ -62,11 +57,7 @@ class Validation:
     @classmethod
     def open(cls, config: TrainConfig, world: World, objective: Objective) -> "Validation":
         """Opens `config.validation`. Raises HeadraceError if it is no snapshot, or an empty one."""
-        url, patience = config.validation or "", config.stream.patience
-        snapshot = patiently(partial(read_snapshot, url), url, patience)
-        if not snapshot.samples:
-            raise HeadraceError(f"{snapshot.url}: has no samples to take a validation loss on")
-        source = Source("validation", of_snapshot(snapshot), patience)
+        source = held_out(config.validation or "", config.stream.patience)
         if world.leads and not objective.has_pixels:
             print("validation: no pictures are drawn: tokens have no pixels", file=sys.stderr)
         batch = max(1, config.stream.batch // (world.size * config.compute.micro_batches))

@@ -20,6 +20,10 @@ EVALUATION_CROP = (224, 256)
 MAX_EVALUATED_ASPECT = 16
 """Longer images lose their ends first: 1 x 64 million pixels would become 256 x 16 billion."""
 
+MAX_SQUASHED_ASPECT = 64
+"""The same of whole images, as the scoring of filters cuts them: Pillow resizes the width first,
+and would make 224 x 64 million of the same."""
+
 Pixels = npt.NDArray[np.uint8]
 Draws = npt.NDArray[np.float64]
 """Numbers in [0, 1): one for the flip, then four for each box that may be tried."""
@@ -55,8 +59,8 @@ class AugmentConfig(BaseModel, extra="forbid", frozen=True, use_attribute_docstr
     """Crops are from 1 : this to this : 1."""
 
     whole: bool = False
-    """Squash the whole image to the square and crop nothing, as a filter's scoring sees it: then
-    `min_scale` and `max_aspect` mean nothing."""
+    """Squash the whole image to the square and crop nothing, as a filter's scoring sees it (of one
+    longer than 64 : 1 the middle): then `min_scale` and `max_aspect` mean nothing."""
 
     flip: bool = True
     """Mirror half of the images (AIM training code)."""
@@ -99,7 +103,7 @@ def augment(
 def random_box(width: int, height: int, draws: Draws, config: AugmentConfig) -> Box:
     """A box of random area and aspect inside the image, in pixels; `draws` are 4 a try."""
     if config.whole:
-        return (0, 0, width, height)
+        return _largest_box(width, height, MAX_SQUASHED_ASPECT)
     limit = math.log(config.max_aspect)
     for u_area, u_aspect, u_left, u_top in draws.reshape(TRIES, 4).tolist():
         area = width * height * (config.min_scale + (1 - config.min_scale) * u_area)
@@ -130,6 +134,12 @@ def evaluation_view(image: Image.Image, size: int) -> Pixels:
     resized = image.resize((width, height), Image.Resampling.BICUBIC)
     left, top = round((width - size) / 2), round((height - size) / 2)
     return np.asarray(resized.crop((left, top, left + size, top + size)))
+
+
+def whole_view(image: Image.Image, size: int) -> Pixels:
+    """All of it, squashed to (size, size, 3) uint8: what a crop of `AugmentConfig.whole` is."""
+    box = _largest_box(*image.size, MAX_SQUASHED_ASPECT)
+    return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, box=box))
 
 
 def _without_ends(image: Image.Image) -> Image.Image:

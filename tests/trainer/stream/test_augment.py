@@ -114,6 +114,21 @@ def test_the_whole_image_is_the_crop_where_the_config_leaves_no_choice():
     )
 
 
+@pytest.mark.parametrize(("width", "height"), [(64, 64), (640, 480), (97, 1000), (3, 192), (64, 1)])
+def test_a_whole_image_is_squashed_without_a_crop_whatever_the_key(width, height):
+    image, whole = noise(width, height), AugmentConfig(whole=True, flip=False)
+    expected = np.asarray(image.resize((16, 16), Image.Resampling.BICUBIC))
+    for key in range(3):
+        np.testing.assert_array_equal(augment(image, 16, key, whole), expected)
+
+
+def test_of_a_whole_strip_the_middle_is_squashed_which_takes_no_memory():
+    """Whole, it would be 224 x 2 million pixels in between: two gigabytes."""
+    strip = Image.new("RGB", (1, 2_000_000))
+    strip.paste((255, 255, 255), (0, 1_000_000 - 32, 1, 1_000_000 + 32))
+    assert (augment(strip, 224, 0, AugmentConfig(whole=True)) == 255).mean() > 0.9
+
+
 @pytest.mark.parametrize(("width", "height"), [(512, 512), (400, 300), (300, 700), (123, 97)])
 def test_the_evaluation_view_is_resizing_to_256_and_cropping_224(width, height):
     image = noise(width, height).filter(ImageFilter.GaussianBlur(3))

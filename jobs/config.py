@@ -207,6 +207,21 @@ def _not_measured(column: str, known: Collection[str]) -> str:
     return f"{column} is wanted, and nothing under measure gives it; {hint}"
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML in which no name stands twice in one mapping: the first would be lost without a word."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        # Before `<<` puts in the names of another mapping, which those written here may replace.
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        seen = set[tuple[str, Any]]()
+        for key, _ in node.value:
+            if (key.tag, key.value) in seen:
+                twice = f"{key.value!r} is given twice; keep one"
+                raise yaml.MarkedYAMLError(problem=twice, problem_mark=key.start_mark)
+            seen |= {(key.tag, key.value)} if isinstance(key, yaml.ScalarNode) else set()
+        return node
+
+
 def load(path: str, model: type[Model]) -> Model:
     """Reads a YAML config and checks all of it.
 
@@ -219,7 +234,7 @@ def load(path: str, model: type[Model]) -> Model:
         reason = error.strerror if isinstance(error, OSError) else "not a text file"
         raise HeadraceError(f"{path}: the config cannot be read: {reason}") from error
     try:
-        return model.model_validate(yaml.safe_load(text) or {})
+        return model.model_validate(yaml.load(text, _Loader) or {})
     except yaml.YAMLError as error:
         raise HeadraceError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:

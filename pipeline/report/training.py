@@ -142,11 +142,14 @@ def _validation(lines: list[Line]) -> dict[str, tuple[tuple[int, float], ...]]:
 
 def _shares(config: dict[str, Any], drawn: dict[str, int]) -> tuple[tuple[Share, ...], str]:
     total = max(sum(drawn.values()), 1)
+    unplanned = tuple(Share(n, None, one, one / total, None, None) for n, one in drawn.items())
+    url = config.get("mixture", config.get("pairs"))  # a filter's pairs may be one
+    if not (isinstance(url, str) and url.endswith(".json")):
+        return unplanned, "it is not trained on a mixture"
     try:
-        sources = mixture.read_mixture(config["mixture"]).sources
-    except (HeadraceError, KeyError) as error:
-        unplanned = [Share(n, None, count, count / total, None, None) for n, count in drawn.items()]
-        return tuple(unplanned), f"the mixture cannot be read: {error}"
+        sources = mixture.read_mixture(url).sources
+    except HeadraceError as error:
+        return unplanned, f"the mixture cannot be read: {error}"
     weights = sum(source.weight for source in sources)
     planned = [
         Share(
@@ -189,7 +192,7 @@ def draw(axes: Axes, run: Run) -> None:
     for (form, points), style in zip(run.validation.items(), cycle(STYLES), strict=False):
         axes.plot(*zip(*points, strict=True), style[0], color=style[1], label=f"validation, {form}")
     axes.set_xlabel("step")
-    axes.set_ylabel("loss (squared error)")
+    axes.set_ylabel("loss")
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.3)

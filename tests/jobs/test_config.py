@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from jobs.config import CurateConfig, MixConfig, load
+from jobs.judging.config import EvaluateConfig
 from pipeline.format.errors import HeadraceError
 from tests.jobs import curation
 
@@ -21,6 +22,43 @@ def problem(tmp_path, fields, model=CurateConfig) -> str:
         load(str(path), model)
     assert "bad.yaml" in str(caught.value)
     return str(caught.value)
+
+
+TWICE = """\
+evaluation: work/out
+filters:
+  mine: {model: "local-dir:one"}
+  mine: {model: "local-dir:two"}
+trusted: [{url: a.tar}]
+"""
+
+MERGED = """\
+evaluation: work/out
+filters:
+  one: &one {<<: &base {model: m, batch: 4}, batch: 8}
+  two: {<<: *one, batch: 16}
+  three: {<<: *base, model: other}
+trusted: [{url: a.tar}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [(TWICE, "'mine' is given twice.* line 4"), ("seed: 1\nseed: 2\n", "'seed' is.* line 2")],
+)
+def test_a_name_given_twice_is_refused_by_its_file_and_line(tmp_path, text, words):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(HeadraceError, match=rf"bad\.yaml: .*{words}"):
+        load(str(path), EvaluateConfig)
+
+
+def test_what_a_merge_brings_may_be_replaced(tmp_path):
+    path = tmp_path / "merged.yaml"
+    path.write_text(MERGED)
+    found = load(str(path), EvaluateConfig).filters
+    batches = {name: (one.model, one.batch) for name, one in found.items()}
+    assert batches == {"one": ("m", 8), "two": ("m", 16), "three": ("other", 4)}
 
 
 def test_an_unknown_name_is_refused_with_the_nearest_known_one(tmp_path):

@@ -409,6 +409,16 @@ def test_a_run_whose_mixture_is_gone_still_shows_what_was_drawn(scored, tmp_path
     assert "75.0%" in text
 
 
+def test_a_filters_run_has_no_planned_shares_and_is_shown_with_what_it_drew(scored, tmp_path):
+    folder = write_run(tmp_path / "run", scored)
+    (folder / "config.json").write_text(json.dumps({"pairs": "data/trusted", "steps": 20}))
+    log = folder / "metrics.jsonl"
+    log.write_text(log.read_text().replace('"causal"', '"auc"'))
+    text = Elements(page.render(scored.url, str(folder)).decode()).text
+    assert "it is not trained on a mixture" in text
+    assert "75.0%" in text
+
+
 @pytest.mark.parametrize("broken", ["missing", "no config", "no metrics", "bad line", "a list"])
 def test_a_folder_that_is_no_run_is_an_error_that_names_it(scored, tmp_path, broken):
     folder = tmp_path / "not-a-run"

@@ -175,13 +175,15 @@ def mix(
         typer.echo(f"the first {materialise:,} samples are {len(tars)} tars in {section.to}")
 
 
+Nproc = Annotated[int, typer.Option(min=1, help="Processes on this machine; workers, with --ray.")]
+OnRay = Annotated[bool, typer.Option("--ray", help="Train on the Ray cluster.")]
+
+
 @app.command()
 def train(
     config: Config,
-    nproc: Annotated[
-        int, typer.Option(min=1, help="Processes on this machine; workers, with --ray.")
-    ] = 1,
-    ray: Annotated[bool, typer.Option("--ray", help="Train on the Ray cluster.")] = False,
+    nproc: Nproc = 1,
+    ray: OnRay = False,
     fork: Annotated[
         str | None,
         typer.Option(metavar="RUN", help="Go on from this run's weights, with a new stream."),
@@ -199,6 +201,7 @@ def train(
     train.run(load(config, TrainConfig), nproc, fork, ray)
 
 
+Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or a checkpoint's.")]
 Out = Annotated[str, typer.Option("--out", metavar="FOLDER", help="A new folder, or a URL.")]
 Dtype = Annotated[
     Literal["float32", "bfloat16"],
@@ -208,7 +211,7 @@ Dtype = Annotated[
 
 @app.command()
 def export(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or a checkpoint's.")],
+    run: Run,
     out: Out,
     dtype: Dtype = "float32",
 ) -> None:
@@ -287,13 +290,61 @@ app.add_typer(filter_app, name="filter")
 
 
 @filter_app.command("train")
-def filter_train(config: Config) -> None:
-    """Trains a CLIP filter on trusted pairs and prints its name for `measure.clip.model`."""
+def filter_train(config: Config, nproc: Nproc = 1, ray: OnRay = False) -> None:
+    """Trains a CLIP filter on trusted pairs; run it again to resume from the newest checkpoint.
+
+    Its model lies in <run>/model then; the last line is its name for `measure.clip.model`. A stop
+    and a run that stands still end as those of `headrace train` do, with 75 and 70.
+    """
     from jobs import filter
     from jobs.config import load
-    from trainer.contrastive import FilterConfig
+    from trainer.contrastive.config import FilterConfig
 
-    typer.echo(filter.train(load(config, FilterConfig)))
+    typer.echo(filter.train(load(config, FilterConfig), nproc, ray))
+
+
+@filter_app.command("evaluate")
+def filter_evaluate(
+    config: Config,
+    workers: Workers = None,
+    dry_run: Annotated[bool, typer.Option(help="Say what would be done, and do nothing.")] = False,
+) -> None:
+    """Judges filters on held-out trusted pairs and on known noise, and writes a page. Resumable."""
+    from jobs import evaluate
+    from jobs.config import load
+    from jobs.judging.config import EvaluateConfig
+
+    checked = load(config, EvaluateConfig)
+    if dry_run:
+        evaluate.dry_run(checked)
+        return
+    found = evaluate.run(checked, workers)
+    evaluate.show(found)
+    typer.echo(found.page)
+
+
+@filter_app.command("export")
+def filter_export(run: Run, out: Out) -> None:
+    """Writes a filter's weights as open_clip reads them, and prints their name.
+
+    `headrace filter train` ends with this; here is how to have a run's earlier state.
+    """
+    from jobs import filter
+
+    typer.echo(filter.export(run, out))
+
+
+@filter_app.command("ensemble")
+def filter_ensemble(
+    one: Annotated[str, typer.Argument(metavar="A", help="A folder, local-dir:… or hf-hub:….")],
+    other: Annotated[str, typer.Argument(metavar="B", help="Another, as A fine-tuned.")],
+    out: Out,
+    alpha: Annotated[float, typer.Option(min=0, max=1, help="Share of B in each weight.")] = 0.5,
+) -> None:
+    """Averages two filters weight by weight, (1 - alpha) A + alpha B, and prints the name."""
+    from jobs import filter
+
+    typer.echo(filter.ensemble(one, other, alpha, out))
 
 
 @app.command()

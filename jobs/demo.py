@@ -3,7 +3,8 @@
     <work>/configs/*.yaml    every config of the demo; each can be run again by hand
     <work>/target/           the labelled target as class folders, standing in for IN-1k
     <work>/trusted, target-train, target-val, web      datasets
-    <work>/filter            a small CLIP, trained on the trusted pairs
+    <work>/filter            the run of a small CLIP on trusted pairs; model/ in it is the filter
+    <work>/evaluation        what that filter is worth, on pairs that it never saw
     <work>/aim               the AIM run
     <work>/report.html       all of it as one page
 
@@ -23,12 +24,12 @@ from typing import Any
 
 import yaml
 
-from jobs import cluster, curate, filter, mix, report, scorecard, train
+from jobs import cluster, curate, evaluate, filter, mix, report, scorecard, train
 from jobs.config import CurateConfig, MixConfig, load
 from jobs.console import console
-from pipeline.pool.source import SourceConfig
+from jobs.judging.config import EvaluateConfig
 from trainer.config import TrainConfig
-from trainer.contrastive import FilterConfig
+from trainer.contrastive.config import FilterConfig
 
 DATA = Path(__file__).parent / "demo_data"
 HELD_OUT = DATA / "trusted" / "00000005.tar"
@@ -57,7 +58,9 @@ def run(work: str) -> None:
         for name in ("trusted", "target-train", "target-val"):
             curate.run(load(configs[name], CurateConfig))
     with _step("train a small CLIP filter on the trusted pairs"):
-        _train_filter(folder, configs)
+        filter.train(load(configs["filter"], FilterConfig))
+    with _step("judge it on trusted pairs that were held out"):
+        judged = evaluate.run(load(configs["evaluation"], EvaluateConfig))
     with _step("curate the web pool"):
         snapshot = curate.run(load(configs["web"], CurateConfig))
     with _step("mix 0.8 web with 0.2 target, and train AIM on it"):
@@ -66,10 +69,9 @@ def run(work: str) -> None:
     with _step("write the report"):
         page = report.run(snapshot.url, str(folder / "aim"), str(folder / "report.html"))
     card = scorecard.score(snapshot, DATA / "truth.parquet")
-    held_out = (SourceConfig(url=str(HELD_OUT)),)
-    auc = filter.matched_auc(f"local-dir:{folder / 'filter'}", held_out)
-    scorecard.show(card, auc, folder / "aim" / "metrics.jsonl")
-    _say_what_next(folder, page)
+    held_out = judged.figures["filters"]["demo"]["auc"]
+    scorecard.show(card, held_out, folder / "aim" / "metrics.jsonl")
+    _say_what_next(folder, page, judged.page)
 
 
 @contextmanager
@@ -78,14 +80,6 @@ def _step(what: str) -> Iterator[None]:
     begin = time.monotonic()
     yield
     console.print(f"  {time.monotonic() - begin:.0f} s")
-
-
-def _train_filter(folder: Path, configs: dict[str, str]) -> None:
-    mix.run(load(configs["trusted-mix"], MixConfig))
-    if (folder / "filter" / "open_clip_config.json").exists():
-        console.print("  done before")
-    else:
-        filter.train(load(configs["filter"], FilterConfig))
 
 
 def unpack_target(folder: Path) -> None:
@@ -122,7 +116,8 @@ def write_configs(folder: Path) -> dict[str, str]:
     """Writes the demo's configs as YAML; returns their paths by name."""
     (folder / "configs").mkdir(parents=True, exist_ok=True)
     paths = {}
-    for name, fields in {**_curations(folder), **_trainings(folder)}.items():
+    configs = _curations(folder) | _filters(folder) | _trainings(folder)
+    for name, fields in configs.items():
         path = folder / "configs" / f"{name}.yaml"
         path.write_text(yaml.safe_dump(fields, sort_keys=False))
         paths[name] = str(path)
@@ -146,7 +141,7 @@ def _curations(folder: Path) -> dict[str, Any]:
         "web": {
             "dataset": str(folder / "web"),
             "sources": [{"url": str(DATA / "pool" / "*.tar")}],
-            "measure": {"clip": {"model": f"local-dir:{folder / 'filter'}"}},
+            "measure": {"clip": _model(folder)},
             "decide": {
                 "rules": {"min_side": 24, "max_aspect": 4, "min_caption_words": 1},
                 "decontaminate": {"against": [target("val")]},
@@ -157,18 +152,11 @@ def _curations(folder: Path) -> dict[str, Any]:
     }
 
 
-def _trainings(folder: Path) -> dict[str, Any]:
-    def source(name: str, ratio: float) -> dict[str, Any]:
-        return {"name": name, "snapshot": str(folder / name), "ratio": ratio}
-
+def _filters(folder: Path) -> dict[str, Any]:
     return {
-        "trusted-mix": {
-            "mixture": str(folder / "trusted.json"),
-            "sources": [source("trusted", 1)],
-        },
         "filter": {
             "run": str(folder / "filter"),
-            "mixture": str(folder / "trusted.json"),
+            "pairs": str(folder / "trusted"),
             "model": FILTER_MODEL,
             "stream": {
                 "batch": 128,
@@ -176,9 +164,29 @@ def _trainings(folder: Path) -> dict[str, Any]:
                 "image_size": 64,
                 "augment": {"min_scale": 0.7},
             },
+            "optimiser": {"lr": 1e-3},
             "steps": 60,
+            "checkpoint_every": 20,
             "threads": 2,
         },
+        "evaluation": {
+            "evaluation": str(folder / "evaluation"),
+            "filters": {"demo": _model(folder)},
+            "trusted": [{"url": str(HELD_OUT)}],
+            "off_topic": [{"url": str(folder / "target" / "val"), "format": "folder"}],
+        },
+    }
+
+
+def _model(folder: Path) -> dict[str, str]:
+    return {"model": f"local-dir:{folder / 'filter' / 'model'}"}
+
+
+def _trainings(folder: Path) -> dict[str, Any]:
+    def source(name: str, ratio: float) -> dict[str, Any]:
+        return {"name": name, "snapshot": str(folder / name), "ratio": ratio}
+
+    return {
         "mix": {
             "mixture": str(folder / "mixture.json"),
             "sources": [source("web", 0.8), source("target-train", 0.2)],
@@ -197,9 +205,14 @@ def _trainings(folder: Path) -> dict[str, Any]:
     }
 
 
-def _say_what_next(folder: Path, page: str) -> None:
+def _say_what_next(folder: Path, page: str, judged: str) -> None:
     console.print(f"\n[bold]report[/bold]  {page}")
+    console.print(f"[bold]the filter, judged[/bold]  {judged}", soft_wrap=True)
     console.print("next, ask why any image was kept or dropped:")
     console.print(f"  headrace why {folder / 'web'} 000000000001", soft_wrap=True)
     console.print("or change the cut and run the decision again:")
     console.print(f"  headrace curate {folder / 'configs' / 'web.yaml'}", soft_wrap=True)
+    console.print("or train a filter of your own, name it there beside the demo's, and judge both:")
+    console.print(
+        f"  headrace filter evaluate {folder / 'configs' / 'evaluation.yaml'}", soft_wrap=True
+    )

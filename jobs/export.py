@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pipeline.format.errors import HeadraceError
 from trainer import checkpoint, metrics
 from trainer.export.fitting import outputs_of
 from trainer.export.read import find
@@ -22,17 +23,19 @@ def run(where: str, out: str, dtype: Dtype = "float32") -> Record:
     `where` is as for a fork: a run, the folder of its checkpoints, or one of them. What the run's
     own folder tells (mixture, validation losses) is taken from there: it is `where`, or the folder
     that holds `checkpoints/<step>`. Raises HeadraceError if there is no complete
-    checkpoint, or if `out` holds other weights.
+    checkpoint of an AIM, or if `out` holds other weights.
     """
     url, folder = _checkpoint(where)
     state, config = checkpoint.read_state(url), _config(folder)
+    if "objective" not in state["config"]:
+        raise HeadraceError(f"{url}: not an AIM's; `headrace filter export` takes a filter's")
     tensors = read_sharded(url)
     model = ModelConfig.model_validate(state["config"]["model"])
     record = Record(
         headrace=installed(),
         model=model,
         outputs=outputs_of(tensors, model),
-        order=state["config"].get("objective", {}).get("order", "raster"),
+        order=state["config"]["objective"]["order"],
         mask_token="preprocessor.mask_token" in tensors,
         dtype=dtype,
         training=training_of(state, config, metrics.read(folder / "metrics.jsonl")),

@@ -1,4 +1,4 @@
-"""`headrace train --ray`: the same loop as ranks on a Ray cluster, by Ray Train.
+"""`--ray` of every training: the same loop as ranks on a Ray cluster, by Ray Train.
 
 Ray finds the machines, starts the ranks and joins them; checkpoints, resume and log are the loop's
 own. What a lost worker breaks is begun again from the newest checkpoint. Ray runs the loop outside
@@ -24,7 +24,7 @@ from jobs import cluster
 from jobs.console import console, logged
 from pipeline.format.errors import HeadraceError
 from trainer import checkpoint, control
-from trainer.config import TrainConfig
+from trainer.config import RunConfig
 from trainer.control import STOPPED, Stopped
 from trainer.line import line
 from trainer.train import train
@@ -57,7 +57,7 @@ class Board:
         return lines
 
 
-def run(config: TrainConfig, workers: int, parent: str | None = None) -> int:
+def run(config: RunConfig, workers: int, parent: str | None = None) -> int:
     """Trains on that many workers, with a GPU each where the cluster has some.
 
     Returns 0, `STOPPED` after a signal and a checkpoint, or -n if workers were lost after signal n.
@@ -108,10 +108,10 @@ def _in_thread(work: Callable[[], int]) -> Future[int]:
     return future
 
 
-def _fit(config: TrainConfig, workers: int, parent: str | None, board: Any) -> int:
+def _fit(config: RunConfig, workers: int, parent: str | None, board: Any) -> int:
     """Again while workers are lost and the run gets on; never for what a person must mend."""
-    task = {"config": config.model_dump(mode="json"), "parent": parent, "board": board}
-    task["folder"] = os.getcwd()
+    task = {"kind": type(config), "config": config.model_dump(mode="json"), "parent": parent}
+    task |= {"board": board, "folder": os.getcwd()}
     losses, reached = 0, ""
     while True:
         try:
@@ -135,7 +135,7 @@ def _fit(config: TrainConfig, workers: int, parent: str | None, board: Any) -> i
             ) from error
 
 
-def _trainer(task: dict[str, Any], config: TrainConfig, workers: int) -> TorchTrainer:
+def _trainer(task: dict[str, Any], config: RunConfig, workers: int) -> TorchTrainer:
     """Ray keeps its own notes of the run beside ours; it has no checkpoint of ours to keep."""
     gpu = cluster.gpus() > 0
     return TorchTrainer(
@@ -161,7 +161,7 @@ def _was_stopped(error: ray.train.WorkerGroupError) -> bool:
     return any(isinstance(failure, Stopped) for failure in failures)
 
 
-def _lost(config: TrainConfig, error: ray.train.WorkerGroupError) -> HeadraceError:
+def _lost(config: RunConfig, error: ray.train.WorkerGroupError) -> HeadraceError:
     return HeadraceError(
         f"{config.run}: Ray workers were lost {LOSSES + 1} times without a checkpoint in between, "
         f"at last {_said(error)}; look into {config.run}/hangs, and for an "
@@ -187,7 +187,7 @@ def _rank(task: dict[str, Any]) -> None:
         ) from error
     board = task["board"]
     with _listening(board):
-        train(TrainConfig.model_validate(task["config"]), board.tell.remote, task["parent"])
+        train(task["kind"].model_validate(task["config"]), board.tell.remote, task["parent"])
 
 
 @contextlib.contextmanager

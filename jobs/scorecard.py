@@ -10,8 +10,8 @@ import pyarrow as pa
 from rich.table import Table
 
 from jobs.console import console
-from jobs.filter import auc
 from pipeline import ledger, plan
+from pipeline.assess.auc import auc
 from pipeline.decide.verdict import Reason
 from pipeline.format.snapshot import Snapshot, read_parquet
 from trainer import metrics
@@ -110,23 +110,27 @@ def _false_drops(rows: list[Row]) -> dict[str, int]:
     )
 
 
-def show(card: Card, held_out_auc: float, log: Path) -> None:
-    """Prints the card, the filter's figures and the validation loss of start and end."""
+def show(card: Card, held_out: Row, log: Path) -> None:
+    """Prints the card, the filter's figures and the validation loss of start and end.
+
+    `held_out` is an evaluation's AUC: `value`, and the ends `low` and `high` of its interval.
+    """
     table = Table("injected fault", "caught", "of", title="scorecard against the truth file")
     for kind, (hits, total) in card.caught.items():
         table.add_row(kind, str(hits), str(total))
     console.print(table)
-    for line in _lines(card, held_out_auc, log):
+    for line in _lines(card, held_out, log):
         console.print(line, soft_wrap=True)
 
 
-def _lines(card: Card, held_out_auc: float, log: Path) -> list[str]:
+def _lines(card: Card, held_out: Row, log: Path) -> list[str]:
     low = card.false_drops.get(Reason.LOW_SCORE, 0)
     others = sum(card.false_drops.values()) - low
+    judged = "{value:.3f} ({low:.3f} to {high:.3f})".format(**held_out)
     losses = [line["validation"]["causal"] for line in metrics.read(log) if "validation" in line]
     return [
         f"clean images     {low} of {card.clean} fell to the cut, {others} to other rules",
-        f"filter           AUC {held_out_auc:.3f} on held-out trusted pairs",
+        f"filter           AUC {judged} on held-out trusted pairs",
         f"                 AUC {card.pool_auc:.3f} on the pool's right and wrong captions",
         f"kept captions    {card.precision:.1%} right; {card.base_rate:.1%} before the cut",
         f"validation loss  {losses[0]:.4f} at the start, {losses[-1]:.4f} at the end",

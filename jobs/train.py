@@ -1,4 +1,4 @@
-"""`headrace train`: checks the config, then runs the loop here, under torchrun or on Ray."""
+"""Runs the loop of any training: in this process, under torchrun or on Ray."""
 
 import signal
 import tempfile
@@ -8,7 +8,7 @@ from typing import Any
 from jobs import launch
 from jobs.console import console, logged
 from pipeline.format.errors import HeadraceError
-from trainer.config import TrainConfig
+from trainer.config import RunConfig
 from trainer.control import STOPPED, Stopped
 from trainer.line import line
 from trainer.train import train
@@ -24,7 +24,7 @@ class Ended(HeadraceError):
 
 
 def run(
-    config: TrainConfig, processes: int = 1, parent: str | None = None, ray: bool = False
+    config: RunConfig, processes: int = 1, parent: str | None = None, ray: bool = False
 ) -> None:
     """Trains on `processes` ranks, of this machine or, with `ray`, of the cluster.
 
@@ -44,7 +44,7 @@ def run(
         raise _ended(config.run, code)
 
 
-def _here(config: TrainConfig, parent: str | None) -> int:
+def _here(config: RunConfig, parent: str | None) -> int:
     with logged(f"train {config.run}", config.steps, "steps") as told:
 
         def report(fields: dict[str, Any]) -> None:
@@ -57,12 +57,12 @@ def _here(config: TrainConfig, parent: str | None) -> int:
     return 0
 
 
-def _under_torchrun(config: TrainConfig, processes: int, parent: str | None) -> int:
+def _under_torchrun(config: RunConfig, processes: int, parent: str | None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "config.json"
         path.write_text(config.model_dump_json())
         console.print(f"train {config.run} on {processes} processes")
-        words = ["-m", "trainer", str(path), *([parent] if parent else [])]
+        words = ["-m", config.program, str(path), *([parent] if parent else [])]
         return launch.run(words, processes, config.stop_within)
 
 

@@ -8,10 +8,11 @@ import pytest
 
 from jobs import demo, scorecard
 from jobs.config import CurateConfig, MixConfig, load
+from jobs.judging.config import EvaluateConfig
 from pipeline.format.snapshot import read_snapshot
 from trainer import metrics
 from trainer.config import TrainConfig
-from trainer.contrastive import FilterConfig
+from trainer.contrastive.config import FilterConfig
 
 ALWAYS_CAUGHT = [
     *("archive_damaged", "bomb", "empty_caption", "exact_duplicate", "extreme_aspect", "html"),
@@ -22,9 +23,9 @@ MIRRORED = 6
 
 MODELS = {
     "aim": TrainConfig,
+    "evaluation": EvaluateConfig,
     "filter": FilterConfig,
     "mix": MixConfig,
-    "trusted-mix": MixConfig,
 }
 
 

@@ -14,11 +14,14 @@ import yaml
 from jobs import curate, export, mix
 from jobs.config import CurateConfig, MixConfig
 from pipeline.format.errors import HeadraceError
+from tests.trainer.contrastive.models import VIT
 from tests.trainer.export import foreign
 from trainer import checkpoint, metrics
+from trainer.contrastive.config import FilterConfig
 from trainer.export.read import read
 from trainer.model.aim import AIM
 from trainer.model.sizes import SIZES, ModelConfig
+from trainer.train import train
 
 
 @pytest.fixture(scope="module")
@@ -167,3 +170,16 @@ def test_the_commands_export_and_import(trained, tmp_path, headrace):
     assert contents(tmp_path / "b").keys() == {"backbone.safetensors", "README.md", "config.json"}
     done = headrace("import", tmp_path, "--out", tmp_path / "c")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+
+
+def test_a_filters_run_is_refused_and_the_right_command_named(tmp_path, demo_data):
+    config = FilterConfig(
+        run=str(tmp_path / "run"),
+        pairs=str(demo_data / "target" / "val-*.tar"),
+        model=VIT,
+        stream={"batch": 4, "lanes": 2, "image_size": 32},
+        steps=1,
+    )
+    train(config)
+    with pytest.raises(HeadraceError, match="`headrace filter export` takes a filter's"):
+        export.run(config.run, str(tmp_path / "out"))

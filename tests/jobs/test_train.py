@@ -2,17 +2,28 @@
 
 from pathlib import Path
 
+import open_clip
 import pytest
 import yaml
 
 from jobs import curate, mix
 from jobs.config import CurateConfig, MixConfig, load
+from jobs.judging.config import EvaluateConfig
 from pipeline.fetch.config import FetchConfig
 from pipeline.format.errors import HeadraceError
 from pipeline.format.mixture import read_mixture
 from trainer import metrics
 from trainer.config import TrainConfig
+from trainer.contrastive.config import FilterConfig
 
+KINDS = {
+    "aim": TrainConfig,
+    "curate": CurateConfig,
+    "fetch": FetchConfig,
+    "filter": FilterConfig,
+    "filter-evaluate": EvaluateConfig,
+    "mix": MixConfig,
+}
 RECIPES = Path(__file__).parents[2] / "jobs" / "recipes"
 
 
@@ -87,6 +98,17 @@ def test_what_has_no_mixtures_name_is_refused_with_the_field_and_the_fix(tmp_pat
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_recipe_is_a_good_config(path):
-    models = {"aim": TrainConfig, "mix": MixConfig, "fetch": FetchConfig, "curate": CurateConfig}
-    model = models[path.stem.partition("-")[0]]
-    load(str(path), model)
+    load(str(path), KINDS.get(path.stem) or KINDS[path.stem.partition("-")[0]])
+
+
+def test_the_filters_recipes_have_the_papers_counts_and_begin_with_weights_that_are_known():
+    dfn, public = (
+        load(str(RECIPES / f"filter-{name}.yaml"), FilterConfig) for name in ("dfn", "public")
+    )
+    assert dfn.steps * dfn.stream.batch == 5_120_000_000
+    assert dfn.steps * dfn.optimiser.warmup_fraction == pytest.approx(2000)
+    assert public.steps * public.stream.batch == 1_280_000_000
+    assert public.steps * public.optimiser.warmup_fraction == pytest.approx(500)
+    tag = open_clip.get_pretrained_cfg(dfn.model, dfn.pretrained)
+    assert tag["quick_gelu"]
+    assert open_clip.get_model_config(dfn.model)["quick_gelu"]

@@ -40,7 +40,7 @@ class EvaluateConfig(Settings):
     """What is spoilt of the trusted pairs."""
 
     fractions: tuple[float, ...] = Field(default=(0.1, 0.15, 0.2, 0.3, 0.5), min_length=1)
-    """Top fractions that are judged; 0.15 to 0.2 is the paper's best (arXiv 2309.17425, §5)."""
+    """Top fractions that are judged; DFN-2B is the top 0.15 (arXiv 2309.17425, section 4)."""
 
     most_pairs: int = Field(default=10_000, ge=2)
     """Trusted pairs that are judged, drawn by key if there are more; as many off-topic images."""

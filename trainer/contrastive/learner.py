@@ -146,7 +146,7 @@ def learner(config: FilterConfig, world: World, sources: list[str]) -> FilterLea
     Raises HeadraceError if the model cannot be had, or not be trained so.
     """
     opened, pretrained = _open(config)
-    if world.size > 1 and len(set(distributed.gather(pretrained))) > 1:
+    if pretrained and world.size > 1 and len(set(distributed.gather(pretrained))) > 1:
         raise HeadraceError(
             f"model: {config.model} is not the same on all ranks; "
             "give their machines the same files"

@@ -158,6 +158,7 @@ def test_a_pool_that_cannot_be_read_is_accounted_for_and_the_rest_is_judged(work
     assert tops["all pools"] == tops["pool.tar"]
 
 
+@pytest.mark.slow
 def test_a_filter_whose_weights_are_nan_is_named(work, tmp_path):
     weights = load_file(work / "one" / WEIGHTS)
     shutil.copytree(work / "one", tmp_path / "nan")
@@ -257,6 +258,7 @@ def test_a_filter_that_is_not_there_is_named_by_its_field(work, tmp_path):
         evaluate.run(config(work, tmp_path, "none"))
 
 
+@pytest.mark.slow
 def test_one_pair_is_too_few_and_trusted_images_are_not_off_topic(work, tmp_path, demo_data):
     one = some_pairs(demo_data / "trusted" / "00000005.tar", tmp_path / "one.tar", 1)
     with pytest.raises(HeadraceError, match="trusted: 1 given"):

@@ -92,6 +92,7 @@ def test_a_worker_that_holds_another_filter_is_refused(config, tmp_path):
         scored(config, "clip", model, named)
 
 
+@pytest.mark.slow
 def test_a_worker_that_holds_another_network_of_ones_own_is_refused(config, tmp_path):
     file = tmp_path / "network.pt"
     model = ModelConfig(kind="torchscript", file=str(file), input_size=8)

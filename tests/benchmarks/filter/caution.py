@@ -1,6 +1,6 @@
 """The paper's caution in numbers: a filter's own accuracy does not tell how well it filters.
 
-    python -m tests.benchmarks.filter.caution --work FOLDER              twenty minutes
+    python -m tests.benchmarks.filter.caution --work FOLDER              14 trainings
     python -m tests.benchmarks.filter.caution --quick                    to see that it runs
 
 Trains the demo's filter in several ways, each from two seeds: longer or shorter, with augmentation

@@ -1,8 +1,8 @@
 """Scored images a second beside the bare model, and beside open_clip's own evaluation loops.
 
     python -m tests.benchmarks.throughput.pool --out POOL                   once: 2,048 pictures
-    python -m tests.benchmarks.filter.scoring --pool POOL                   about an hour
-    python -m tests.benchmarks.filter.scoring --pool POOL --only captions decoding      half of it
+    python -m tests.benchmarks.filter.scoring --pool POOL
+    python -m tests.benchmarks.filter.scoring --pool POOL --only captions decoding
     python -m tests.benchmarks.filter.scoring --quick                       to see that it runs
     python -m tests.benchmarks.filter.scoring --pool POOL --device cuda --precision float16 \\
         --decoders 8 --batch 256 --images 16384                             on a machine with a GPU

@@ -37,8 +37,8 @@ def decided(name: str, workers: int | None = None) -> Iterator[Pool]:
     config = load(name, CurateConfig)
     inputs = measure.inputs(config)
     pool = decide.pool_of(config, inputs)
-    sources = decide.sources_of(inputs.parts, pool)
-    with decide.engine_for(pool, workers) as engine:
+    sources = decide.sources_of(inputs.lineage, pool)
+    with decide.engine_for(config, pool, workers) as engine:
         tables = decide.verdicts(engine, config, inputs, pool).tables
         yield Pool(
             config.dataset_url, inputs.families, sources, lambda part: engine.get(tables[part])

@@ -17,7 +17,9 @@ from pydantic import (
     model_validator,
 )
 
+from jobs.stages import StagesConfig
 from pipeline import ledger
+from pipeline.assess.drift import GatesConfig
 from pipeline.decide.config import DecideConfig
 from pipeline.decide.decide import columns as decide_columns
 from pipeline.decide.decide import number_columns
@@ -93,6 +95,12 @@ class CurateConfig(Settings):
     write: WriteConfig = WriteConfig()
     """The shape of the shards."""
 
+    gates: GatesConfig = GatesConfig()
+    """How unlike the parent's the new images of a refresh may be. Changes no snapshot."""
+
+    stages: StagesConfig = StagesConfig()
+    """What one task of each stage takes of a node. Changes no snapshot."""
+
     @model_validator(mode="after")
     def _what_decides_is_measured(self) -> "CurateConfig":
         known = self.measure.columns
@@ -112,7 +120,7 @@ class CurateConfig(Settings):
     @property
     def identity(self) -> dict[str, Any]:
         """What of this config a snapshot's content depends on, as it stands in the manifest."""
-        return self.model_dump(mode="json", exclude={"dataset"})
+        return self.model_dump(mode="json", exclude={"dataset", "gates", "stages"})
 
 
 class MixSourceConfig(Settings):

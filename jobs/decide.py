@@ -20,14 +20,15 @@ from jobs.measure import Inputs
 from pipeline import ledger, plan
 from pipeline.decide.decide import Decided, decide
 from pipeline.decide.engine import Engine, Local
+from pipeline.decide.heritage import HELD, Heritage, Parent
 from pipeline.decide.judge import columns, digests, prepare
 from pipeline.decide.layout import Span
 from pipeline.decide.pool import Pool
 from pipeline.decide.views import PDQ_RADIUS, recall_of
 from pipeline.format import address, writing
 from pipeline.format.snapshot import parquet_bytes, snapshot_id
+from pipeline.lineage import Lineage
 from pipeline.pool import source
-from pipeline.pool.sample import Part
 
 IN_PROCESS_ROWS = 50_000
 """Pools up to here are decided in this process, in a few seconds; larger ones on Ray."""
@@ -45,28 +46,47 @@ class Decision:
     sha256: str
     counts: dict[str, int]
     spans: list[Span | None]
+    heritage: Heritage
     not_downloaded: int
     """Rows of sidecars that never had an image: they are no part of the pool."""
 
 
 def run(config: CurateConfig, found: Inputs, workers: int | None = None) -> Decision:
-    """Decides, and keeps the plan and the list of sources under the snapshot's id."""
-    pool = pool_of(config, found)
-    identity = config.identity | {"files": digests(config.decide)}
-    with engine_for(pool, workers) as engine:
+    """Decides, and keeps the plan and the list of sources under the snapshot's id.
+
+    Verdicts and places that are the parent's are its plan: they have its id, and are kept there.
+    """
+    pool, parent = pool_of(config, found), found.lineage.parent
+    sources = sources_of(found.lineage, pool)
+    identity = identity_of(config)
+    with engine_for(config, pool, workers) as engine:
         decided = verdicts(engine, config, found, pool)
-        name = snapshot_id(identity, decided.sha256, None)
-        folder = address.join(config.dataset_url, "snapshots", name)
-        sources = sources_of(found.parts, pool)
-        writing.publish(plan.sources_url(folder), parquet_bytes(sources))
-        numbers = range(len(pool.parts))
-        for done in engine.map(plan.write_part, repeat(folder), numbers, decided.tables):
-            engine.get(done)
+        if parent and decided.sha256 == parent.plan_sha256:
+            name = parent.id
+        else:
+            name = snapshot_id(identity, decided.sha256, parent.id if parent else None)
+            folder = address.join(config.dataset_url, "snapshots", name)
+            writing.publish(plan.sources_url(folder), parquet_bytes(sources))
+            numbers = range(len(pool.parts))
+            for done in engine.map(plan.write_part, repeat(folder), numbers, decided.tables):
+                engine.get(done)
     if config.decide.select:
         told = ", ".join(f"{count:,} {what}" for what, count in decided.selected.items())
         console.print(f"decide: entries of {config.decide.select.uids}: {told}")
-    lost = pc.sum(sources["not_downloaded"]).as_py() or 0
-    return Decision(name, identity, decided.sha256, decided.counts, decided.spans, lost)
+    return Decision(
+        id=name,
+        identity=identity,
+        sha256=decided.sha256,
+        counts=decided.counts,
+        spans=decided.spans,
+        heritage=decided.heritage,
+        not_downloaded=pc.sum(sources["not_downloaded"]).as_py() or 0,
+    )
+
+
+def identity_of(config: CurateConfig) -> dict[str, Any]:
+    """What a snapshot's content depends on, beside the pool: the config, and the files it names."""
+    return config.identity | {"files": digests(config.decide)}
 
 
 def verdicts(engine: Engine, config: CurateConfig, found: Inputs, pool: Pool) -> Decided:
@@ -81,27 +101,37 @@ def verdicts(engine: Engine, config: CurateConfig, found: Inputs, pool: Pool) ->
     def tell(step: str) -> None:
         console.print(f"decide: {time.monotonic() - began:6.1f} s  {step}")
 
-    return decide(engine, pool, prepared, config.decide, config.write, tell)
+    parent = _heritable(found.lineage)
+    return decide(engine, pool, prepared, config.decide, config.write, parent, tell)
+
+
+def _heritable(lineage: Lineage) -> Parent:
+    """The shards and places that the parent's rows keep; of a rebase none."""
+    if lineage.parent is None or not lineage.inherited:
+        return Parent()
+    samples = tuple(shard.samples for shard in lineage.parent.shards)
+    load = partial(plan.read_part, lineage.parent.url, columns=HELD.names)
+    return Parent(lineage.inherited, samples, load)
 
 
 @contextmanager
-def engine_for(pool: Pool, workers: int | None = None) -> Iterator[Engine]:
+def engine_for(config: CurateConfig, pool: Pool, workers: int | None = None) -> Iterator[Engine]:
     """This process for a small pool, Ray for a large one."""
     if sum(pool.rows) <= IN_PROCESS_ROWS:
         yield Local()
         return
     with cluster.session(workers):
-        yield OnRay()
+        yield OnRay(options=config.stages.decide.options())
 
 
 def pool_of(config: CurateConfig, found: Inputs) -> Pool:
     """The measured pool. Raises HeadraceError if a part is not in the ledger yet."""
-    names = tuple(part.name for part in found.parts)
+    names = tuple(part.name for part in found.lineage.parts)
     count = partial(ledger.count_part, config.dataset_url, "image", found.families["image"])
     with ThreadPoolExecutor(LISTINGS_AT_ONCE) as threads:
         rows = tuple(threads.map(count, names))
     load = partial(ledger.read_part, config.dataset_url, found.families)
-    return Pool(names, (0,) * len(names), rows, load)
+    return Pool(names, found.lineage.generations, rows, load, found.lineage.replaced)
 
 
 def _references(config: CurateConfig, found: Inputs) -> pa.Table | None:
@@ -114,15 +144,16 @@ def _references(config: CurateConfig, found: Inputs) -> pa.Table | None:
     return pa.concat_tables([read(part.name) for part in found.references])
 
 
-def sources_of(parts: list[Part], pool: Pool) -> pa.Table:
+def sources_of(lineage: Lineage, pool: Pool) -> pa.Table:
     """The list of parts that a snapshot keeps beside its plan, SOURCES_SCHEMA."""
     with ThreadPoolExecutor(LISTINGS_AT_ONCE) as threads:
-        not_downloaded = [c.get("not_downloaded", 0) for c in threads.map(source.counts, parts)]
+        counts = threads.map(source.counts, lineage.new)
+        not_downloaded = [*lineage.not_downloaded, *(c.get("not_downloaded", 0) for c in counts)]
     columns = {
-        "source": [part.source for part in parts],
-        "format": [part.format for part in parts],
+        "source": [part.source for part in lineage.parts],
+        "format": [part.format for part in lineage.parts],
         "part": list(pool.parts),
-        "nbytes": [part.nbytes for part in parts],
+        "nbytes": [part.nbytes for part in lineage.parts],
         "generation": list(pool.generations),
         "first_row": pool.bounds[:-1],
         "rows": list(pool.rows),

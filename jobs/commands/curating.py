@@ -38,7 +38,8 @@ def measure(config: Config, workers: Workers = None) -> None:
     from jobs import measure
     from jobs.config import CurateConfig, load
 
-    measure.run(load(config, CurateConfig), workers)
+    checked = load(config, CurateConfig)
+    measure.run(checked, measure.inputs(checked), workers)
 
 
 @app.command()
@@ -99,6 +100,36 @@ def curate(
     snapshot = curate.run(checked, workers)
     print_counts(snapshot.counts)
     typer.echo(snapshot.url)
+
+
+@app.command()
+def refresh(
+    config: Config,
+    workers: Workers = None,
+    rebase: Annotated[
+        bool, typer.Option(help="Decide everything anew on what the sources hold; rewrites all.")
+    ] = False,
+    accept_drift: Annotated[
+        bool, typer.Option(help="Publish also what is out of the band of `gates`.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option(help="Say what would be done, and do nothing.")] = False,
+) -> None:
+    """Adds what is new or changed since the newest snapshot, and publishes its child.
+
+    For a scheduler: run it again and again with the same config. Takedowns are `decide.lists.deny`.
+    Where nothing is new it publishes nothing, says so, and ends with 0.
+    """
+    from jobs import refresh
+    from jobs.config import CurateConfig, load
+
+    checked = load(config, CurateConfig)
+    if dry_run:
+        refresh.dry_run(checked, rebase)
+        return
+    snapshot = refresh.run(checked, workers, rebase, accept_drift)
+    if snapshot:
+        print_counts(snapshot.counts)
+    typer.echo(snapshot.url if snapshot else "nothing is new")
 
 
 @app.command()

@@ -96,7 +96,9 @@ def apply(
     """
     bounds = {}
     for generation in sorted(set(generations)):
-        bound = _bound(engine, tables, scores, generation, config)
+        own = [at for at, other in enumerate(generations) if other == generation]
+        held = [tables[at] for at in own], [scores[at] for at in own]
+        bound = _bound(engine, *held, generation, config)
         if bound is not None:
             bounds[generation] = bound
     shared = engine.share(bounds)

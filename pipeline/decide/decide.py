@@ -21,10 +21,14 @@ from pipeline.decide import cut, duplicates, layout, over_quota
 from pipeline.decide import selection as subset
 from pipeline.decide.config import DecideConfig
 from pipeline.decide.engine import Engine, Handle
+from pipeline.decide.heritage import Heritage, Parent
 from pipeline.decide.judge import Prepared, judge
 from pipeline.decide.judge import columns as judge_columns
 from pipeline.decide.layout import Span, WriteConfig
 from pipeline.decide.pool import Load, Pool
+
+ALONE = Parent()
+"""No parent: all kept rows go to new shards."""
 
 PLACE = ("source", "key", "offset", "uid")
 
@@ -36,7 +40,9 @@ class Decided:
     tables: list[Handle]
     """PLAN_SCHEMA, one for each part, in pool order."""
     spans: list[Span | None]
-    """The shards that each part's kept rows go to."""
+    """The new shards that each part's rows go to."""
+    heritage: Heritage
+    """What is taken over of the parent's shards."""
     sha256: str
     """What names the verdicts; the same for the same verdicts."""
     counts: dict[str, int]
@@ -66,17 +72,21 @@ def decide(
     prepared: Prepared,
     config: DecideConfig,
     write: WriteConfig,
+    parent: Parent = ALONE,
     tell: Callable[[str], None] = lambda step: None,
 ) -> Decided:
-    """Judges every row of the pool. `tell` hears of each step that begins."""
+    """Judges every row of the pool. `tell` hears of each step that begins.
+
+    The verdicts do not depend on `parent`; where the kept rows lie does.
+    """
     tell("rules of one row")
     pool = replace(pool, load=engine.share(pool.load))
     shared = engine.share(prepared)
     first_rows = pool.bounds[:-1].tolist()
-    load, settings = repeat(pool.load), repeat(config)
-    tables = engine.map(
-        judge, load, pool.parts, first_rows, pool.generations, settings, repeat(shared)
-    )
+    load = repeat(pool.load)
+    replaced = [part in pool.replaced for part in pool.parts]
+    places = load, pool.parts, first_rows, pool.generations, replaced
+    tables = engine.map(judge, *places, repeat(config), repeat(shared))
     selected = _selected(engine, pool, prepared)
     cuts = []
     for cut_config in config.cuts:
@@ -91,12 +101,13 @@ def decide(
         tell(f"quotas per {config.quotas.per}")
         tables = over_quota.apply(engine, pool, tables, config.quotas)
     tell("places in shards")
-    places, spans = layout.apply(engine, pool, tables, write)
-    plans = engine.map(planned, load, pool.parts, tables, places)
+    placed, spans, heritage = layout.apply(engine, pool, tables, write, parent)
+    plans = engine.map(planned, load, pool.parts, tables, placed)
     digests = b"".join(engine.get(found) for found in engine.map(plan.digest, plans))
     counts = sum((Counter(engine.get(n)) for n in engine.map(plan.counts, plans)), Counter[str]())
     name = hashlib.sha256(digests).hexdigest()
-    return Decided(plans, spans, name, dict(sorted(counts.items())), cuts, selected)
+    told = dict(sorted(counts.items()))
+    return Decided(plans, spans, heritage, name, told, cuts, selected)
 
 
 def _selected(engine: Engine, pool: Pool, prepared: Prepared) -> dict[str, int]:

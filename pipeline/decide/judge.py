@@ -76,13 +76,17 @@ def judge(
     part: str,
     first_row: int,
     generation: int,
+    replaced: bool,
     config: DecideConfig,
     prepared: Prepared,
 ) -> pa.Table:
-    """JUDGED rows of one part, whose first row has this number in the pool."""
+    """JUDGED rows of one part, whose first row has this number in the pool.
+
+    `replaced`: its source has other bytes by now.
+    """
     facts = load(part, columns(config) | {config.keeper_score})
     verdicts = Verdicts(facts.num_rows)
-    group = _apply(verdicts, facts, config, prepared)
+    group = _apply(verdicts, facts, replaced, config, prepared)
     count = facts.num_rows
     digest = _from_hex(facts["sha256"], 32)
     table = {
@@ -102,7 +106,7 @@ def judge(
 
 
 def _apply(
-    verdicts: Verdicts, facts: pa.Table, config: DecideConfig, prepared: Prepared
+    verdicts: Verdicts, facts: pa.Table, replaced: bool, config: DecideConfig, prepared: Prepared
 ) -> pa.Array:
     """All rules, in DESIGN's order; returns the group that a quota counts each row towards."""
     rules.drop_unreadable(verdicts, facts)
@@ -111,6 +115,8 @@ def _apply(
         safety.drop_unsafe(verdicts, facts, config.safety)
     if config.decontaminate and prepared.references:
         decontaminate.drop_contaminated(verdicts, facts, prepared.references, config.decontaminate)
+    if replaced:  # after the rules whose rows act as first keepers: they still do
+        rules.drop_replaced(verdicts)
     rules.drop_by_size(verdicts, facts, config.rules)
     rules.drop_out_of_range(verdicts, facts, config.rules)
     captions.drop_by_length(verdicts, facts, config.rules)

@@ -1,7 +1,9 @@
-"""Where kept rows go: shards of bounded size, in pool order within a generation."""
+"""Where kept rows go: the parent's stay, others fill shards of bounded size in pool order."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import repeat
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +11,17 @@ import pyarrow as pa
 from pydantic import Field
 
 from pipeline.decide.engine import Engine, Handle
+from pipeline.decide.heritage import (
+    HELD,
+    Heritage,
+    Parent,
+    entering,
+    held,
+    heritage,
+    leaving,
+    places_of,
+    staying,
+)
 from pipeline.decide.homing import places, slices
 from pipeline.decide.pool import Pool
 from pipeline.decide.verdict import replaced, standing, words
@@ -18,7 +31,8 @@ from pipeline.write.alter import AlterConfig
 
 Sizes = npt.NDArray[np.int64]
 REPEATED = pa.schema([("row", pa.int64()), ("repeat", pa.int64())])
-PLACED = pa.schema([("shard", pa.int32()), ("position", pa.int32()), ("shard_key", pa.string())])
+PLACED = HELD
+"""Where a row lies in the child."""
 
 
 class WriteConfig(Settings):
@@ -45,14 +59,14 @@ class Fill:
 
 @dataclass(frozen=True)
 class Span:
-    """The shards that a part's kept rows go to."""
+    """The new shards that a part's rows go to."""
 
     first: int
     """Shard of the first of them."""
     position: int
     """And its place there."""
     breaks: tuple[int, ...]
-    """Which of them begin a further shard, counted from 0 among the part's kept rows."""
+    """Which of them begin a further shard, counted from 0 among the part's rows that enter."""
 
     @property
     def last(self) -> int:
@@ -61,49 +75,71 @@ class Span:
 
 
 def apply(
-    engine: Engine, pool: Pool, tables: list[Handle], config: WriteConfig
-) -> tuple[list[Handle], list[Span | None]]:
-    """PLACED rows, one for each JUDGED row, and each part's span; None where nothing is kept."""
-    repeated = engine.shuffle(engine.map(kept_uids, tables), "uid", repeats)
+    engine: Engine, pool: Pool, tables: list[Handle], config: WriteConfig, parent: Parent
+) -> tuple[list[Handle], list[Span | None], Heritage]:
+    """PLACED rows, one for each JUDGED row; each part's span, None where nothing enters; and what
+    is taken over of the parent."""
+    before = engine.map(held, repeat(engine.share(parent)), range(len(tables)), tables)
+    taken = heritage(parent, map(engine.get, engine.map(leaving, tables, before)))
+    repeated = engine.shuffle(engine.map(kept_uids, tables, before), "uid", repeats)
     own = slices(repeated, pool.bounds, REPEATED)
-    sizes = engine.map(kept_sizes, tables)
-    found = spans(lambda part: engine.get(sizes[part]), pool.generations, config)
-    return engine.map(placed, tables, found, own), found
+    sizes = engine.map(entering_sizes, tables, before)
+    first = len(taken.heirs)
+    found = spans(lambda part: engine.get(sizes[part]), pool.generations, config, first)
+    shared = repeat(engine.share(taken))
+    return engine.map(placed, tables, before, shared, found, own), found, taken
 
 
-def kept_uids(rows: pa.Table) -> pa.Table:
-    """What keys are made of."""
-    kept = rows.filter(pa.array(standing(rows)))
-    return kept.select(["row", "generation", "uid"])
+def kept_uids(rows: pa.Table, before: pa.Table) -> pa.Table:
+    """What keys are made of: `number` is that of a row that has a key, null where it enters."""
+    kept = pa.array(standing(rows))
+    table = rows.filter(kept).select(["row", "generation", "uid"])
+    return table.append_column("number", _numbers(before["shard_key"].filter(kept)))
+
+
+def _numbers(keys: pa.ChunkedArray) -> pa.Array:
+    """What is behind the uid in `<uid>-<n>`, 0 where nothing is."""
+    split = (key and (key.partition("-")[2] or "0") for key in keys.to_pylist())
+    return pa.array([number and int(number) for number in split], pa.int64())
 
 
 def repeats(rows: pa.Table) -> pa.Table:
-    """REPEATED: the second and later rows of one uid, numbered from 1; older generations first."""
+    """REPEATED: the rows that enter with a uid that was there, older generations first.
+
+    Numbers go on from the highest that a row which stays has, and begin with 0, which is left out.
+    """
     high, low = words(rows["uid"]).T
-    order = np.lexsort((rows["row"].to_numpy(), rows["generation"].to_numpy(), low, high))
+    given = rows["number"].fill_null(-1).to_numpy()
+    row, generation = rows["row"].to_numpy(), rows["generation"].to_numpy()
+    order = np.lexsort((row, generation, given < 0, low, high))
+    row, given = row[order], given[order]
     new = np.ones(len(order), bool)
     new[1:] = (np.diff(high[order]) != 0) | (np.diff(low[order]) != 0)
-    number = np.arange(len(order))
-    number -= np.maximum.accumulate(np.where(new, number, 0))
-    again = number > 0
-    columns = [rows["row"].to_numpy()[order][again], number[again]]
-    return pa.table(columns, schema=REPEATED)
+    group = np.cumsum(new) - 1
+    highest = np.full(new.sum(), -1)
+    np.maximum.at(highest, group, given)
+    enters = given < 0
+    upto = np.cumsum(enters)
+    nth = upto - (upto - enters)[new][group]
+    number = highest[group] + nth
+    again = enters & (number > 0)
+    return pa.table([row[again], number[again]], schema=REPEATED)
 
 
-def kept_sizes(rows: pa.Table) -> npt.NDArray[np.int64]:
-    """Bytes that each kept row takes in a shard, about: its image and two headers."""
-    return rows["nbytes"].to_numpy()[standing(rows)] + 2 * BLOCK
+def entering_sizes(rows: pa.Table, before: pa.Table) -> Sizes:
+    """Bytes that each row which enters takes in a shard, about: its image and two headers."""
+    return rows["nbytes"].to_numpy()[entering(rows, before)] + 2 * BLOCK
 
 
 def spans(
-    sizes: Callable[[int], Sizes], generations: Sequence[int], config: WriteConfig
+    sizes: Callable[[int], Sizes], generations: Sequence[int], config: WriteConfig, first: int = 0
 ) -> list[Span | None]:
-    """Fills shards one after another, older generations first, and each with shards of its own.
+    """Fills shards from number `first`, older generations first, and each with shards of its own.
 
-    `sizes` gives the sizes of part n's kept rows; it is called once for each part.
+    `sizes` gives the sizes of what enters of part n; it is called once for each part.
     """
     found: list[Span | None] = [None] * len(generations)
-    fill, last = Fill(), 0
+    fill, last = Fill(first), 0
     for part in sorted(range(len(generations)), key=generations.__getitem__):
         if generations[part] != last and fill.position:
             fill = Fill(fill.shard + 1)
@@ -132,26 +168,41 @@ def _filled(sizes: Sizes, fill: Fill, config: WriteConfig) -> tuple[Span | None,
     return (Span(begin.shard, begin.position, tuple(breaks)) if count else None), fill
 
 
-def placed(rows: pa.Table, span: Span | None, repeated: pa.Table) -> pa.Table:
+def placed(
+    rows: pa.Table, before: pa.Table, taken: Heritage, span: Span | None, repeated: pa.Table
+) -> pa.Table:
     """PLACED: shard, position in it and key for every kept row, null for the others.
 
-    Keys are the uid; the second and later rows of one uid get `<uid>-1`, `<uid>-2`, …
+    A row that stays has the parent's key. Keys are the uid; the second and later rows of one uid
+    get `<uid>-1`, `<uid>-2`, …
     """
-    at = np.flatnonzero(standing(rows))
     table = PLACED.empty_table().take(pa.nulls(rows.num_rows, pa.int64()))
+    stays = np.flatnonzero(staying(rows, before))
+    shard, position = taken.moved(places_of(before)[stays])
+    table = _filled_in(table, stays, shard, position, before["shard_key"].take(pa.array(stays)))
     if span is None:
         return table
-    count = np.arange(len(at))
+    enters = np.flatnonzero(entering(rows, before))
+    count = np.arange(len(enters))
     begins = np.array([-span.position, *span.breaks])
     number = np.searchsorted(span.breaks, count, side="right")
+    keys = _keys(rows, enters, repeated)
+    return _filled_in(table, enters, span.first + number, count - begins[number], keys)
+
+
+def _filled_in(table: pa.Table, at: Sizes, shard: Sizes, position: Sizes, keys: Any) -> pa.Table:
+    columns = {
+        "shard": pa.array(shard, pa.int32()),
+        "position": pa.array(position, pa.int32()),
+        "shard_key": keys.combine_chunks() if isinstance(keys, pa.ChunkedArray) else keys,
+    }
+    return replaced(table, at, columns)
+
+
+def _keys(rows: pa.Table, at: Sizes, repeated: pa.Table) -> pa.Array:
     keys = [value.hex() for value in rows["uid"].take(pa.array(at)).to_pylist()]
     again = dict(zip(places(repeated, rows).tolist(), repeated["repeat"].to_pylist(), strict=True))
     for index, row in enumerate(at.tolist()):
         if row in again:
             keys[index] += f"-{again[row]}"
-    columns = {
-        "shard": pa.array(span.first + number, pa.int32()),
-        "position": pa.array(count - begins[number], pa.int32()),
-        "shard_key": pa.array(keys, pa.string()),
-    }
-    return replaced(table, at, columns)
+    return pa.array(keys, pa.string())

@@ -21,6 +21,8 @@ class Pool:
     rows: tuple[int, ...]
     """How many pool images each part holds."""
     load: Load
+    replaced: frozenset[str] = frozenset()
+    """Parts of before whose source has other bytes now: none of their rows is kept."""
 
     @property
     def bounds(self) -> npt.NDArray[np.int64]:

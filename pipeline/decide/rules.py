@@ -83,6 +83,13 @@ def drop_unreadable(verdicts: Verdicts, rows: pa.Table) -> None:
     verdicts.drop(bad, Reason.UNREADABLE, lambda row: rows["error"][row].as_py())
 
 
+def drop_replaced(verdicts: Verdicts) -> None:
+    """Drops all rows of a part that is no more what its source holds."""
+    everything: Mask = np.ones(len(verdicts.kept), bool)
+    detail = "the source has other bytes now, which are another part"
+    verdicts.drop(everything, Reason.SOURCE_REPLACED, lambda row: detail)
+
+
 def drop_by_size(verdicts: Verdicts, rows: pa.Table, config: RulesConfig) -> None:
     """Drops small and strip-shaped images, and those whose size is not known."""
     if not _judges_size(config):

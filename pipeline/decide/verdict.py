@@ -18,6 +18,7 @@ class Reason(StrEnum):
     TAKEN_DOWN = "taken_down"
     UNSAFE = "unsafe"
     CONTAMINATED = "contaminated"
+    SOURCE_REPLACED = "source_replaced"
     TOO_SMALL = "too_small"
     EXTREME_ASPECT = "extreme_aspect"
     OUT_OF_RANGE = "out_of_range"

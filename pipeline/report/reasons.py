@@ -38,6 +38,9 @@ WORDS = {
         "In an evaluation set",
         "The same picture is in a set that models are tested on.",
     ),
+    Reason.SOURCE_REPLACED: Words(
+        "Source replaced", "The source changed since; what it holds now was judged anew."
+    ),
     Reason.TOO_SMALL: Words("Too small", "The shorter side has too few pixels to learn from."),
     Reason.EXTREME_ASPECT: Words(
         "Long strip", "One side is many times the other: banners, rulers, borders."

@@ -38,7 +38,7 @@ def write_shard(
     not there yet. `formats` maps a source to its pool format. Raises HeadraceError if a source
     changed since it was measured.
     """
-    written = _published(dataset, path)
+    written = finished(dataset, path)
     if written:
         return written
     table = rows()
@@ -50,7 +50,7 @@ def write_shard(
                     tar.add(row["shard_key"], _members(row, fetch, alter))
         index = tar.close()
     shard = Shard(path, table.num_rows, tar.nbytes, tar.digest.hexdigest())
-    _publish_index(dataset, shard, index)
+    publish_index(dataset, shard, index)
     return shard
 
 
@@ -65,14 +65,14 @@ def _members(row: dict[str, Any], fetch: Fetch, alter: AlterConfig) -> dict[str,
     return {extension: image, "json": meta.encode(), "txt": row["caption"].encode()}
 
 
-def _publish_index(dataset: str, shard: Shard, index: pa.Table) -> None:
+def publish_index(dataset: str, shard: Shard, index: pa.Table) -> None:
     """The index, which carries the tar's size and digest: with it, the shard is complete."""
     facts = {"nbytes": str(shard.nbytes), "sha256": shard.sha256}
     table = index.replace_schema_metadata(facts)
     writing.publish(address.join(dataset, shard.index_path), parquet_bytes(table))
 
 
-def _published(dataset: str, path: str) -> Shard | None:
+def finished(dataset: str, path: str) -> Shard | None:
     """The shard with its size and digest, if an earlier run completed it."""
     url = address.join(dataset, Shard(path, 0, 0, "").index_path)
     if not store.exists(url):

@@ -69,15 +69,15 @@ def test_references_have_the_image_family_and_the_one_that_finds_copies(tmp_path
     config = measure.CurateConfig.model_validate(plain)
     found = measure.inputs(config)
     assert found.reference_families == found.families
-    everything = [*found.parts, *found.references]
+    everything = [*found.lineage.parts, *found.references]
     assert measure.missing(config, found) == {"image": everything, "clip": everything}
 
 
 def test_what_is_in_the_ledger_is_not_to_do(tmp_path):
     config = curation.config(tmp_path / "dataset")
     found = measure.inputs(config)
-    done = found.parts[2]
+    done = found.lineage.parts[2]
     url = ledger.part_url(config.dataset_url, "image", found.families["image"], done.name)
     ledger.write_part(url, ledger.IMAGE_SCHEMA.empty_table())
     todo = measure.missing(config, found)["image"]
-    assert todo == [part for part in [*found.parts, *found.references] if part != done]
+    assert todo == [part for part in [*found.lineage.parts, *found.references] if part != done]

@@ -114,7 +114,7 @@ def selected(table: pa.Table, config: DecideConfig, folder: Path) -> list[str]:
     config = config.model_copy(update=changes)
     found = judge.judge(
         lambda part, wanted: table.select(sorted(wanted & {*table.column_names})),
-        "part", 0, 0, config, judge.prepare(config, None),
+        "part", 0, 0, False, config, judge.prepare(config, None),
     )  # fmt: skip
     return table["uid"].filter(found["reason"].is_null()).to_pylist()
 

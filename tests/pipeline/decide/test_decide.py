@@ -122,7 +122,7 @@ def test_rows_of_a_later_generation_never_change_an_older_verdict(of):
     random = np.random.default_rng(6)
     config = ALL.model_copy(update={"cuts": (CutConfig(top_fraction=0.7, of=of),)})
     met = 0
-    for _ in range(60):
+    for _ in range(30):
         table = pool(random, 40)
         references = references_of(table)
         old = table.filter(pa.array(table["generation"].to_numpy() < 2))

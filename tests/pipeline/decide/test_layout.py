@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.decide import layout
 from pipeline.decide.engine import Local
+from pipeline.decide.heritage import Parent
 from pipeline.decide.layout import WriteConfig
 from pipeline.decide.pool import Pool
 from pipeline.decide.verdict import JUDGED
@@ -32,7 +33,7 @@ def placed(kept, uids=None, nbytes=None, generations=(0,), parts=(), **config):
         tables.append(pa.Table.from_pylist(rows, JUDGED))
     sizes = tuple(table.num_rows for table in tables)
     pool = Pool(tuple(map(str, range(len(tables)))), generations, sizes, load=None)
-    found, spans = layout.apply(Local(), pool, tables, WriteConfig(**config))
+    found, spans, _ = layout.apply(Local(), pool, tables, WriteConfig(**config), Parent())
     for table, span in zip(found, spans, strict=True):
         held = sorted({shard for shard in table["shard"].to_pylist() if shard is not None})
         assert held == (list(range(span.first, span.last + 1)) if span else [])

@@ -20,7 +20,7 @@ def verdicts(table: pa.Table, config: DecideConfig) -> list[tuple[str | None, st
     def load(part: str, wanted: set[str]) -> pa.Table:
         return table.select(sorted(wanted & {*table.column_names}))
 
-    found = judge.judge(load, "part", 0, 0, config, judge.prepare(config, None))
+    found = judge.judge(load, "part", 0, 0, False, config, judge.prepare(config, None))
     return list(zip(found["reason"].to_pylist(), found["detail"].to_pylist(), strict=True))
 
 

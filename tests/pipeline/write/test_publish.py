@@ -1,9 +1,13 @@
 """Publishing: a snapshot exists when its manifest does, and LATEST never goes astray."""
 
 import dataclasses
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from pipeline.format.chain import published
 from pipeline.format.errors import HeadraceError
 from pipeline.format.snapshot import Shard, Snapshot, latest, read_snapshot
 from pipeline.write.publish import LIBRARIES, library_versions, publish
@@ -50,7 +54,7 @@ def test_the_next_snapshot_moves_latest_and_leaves_the_first(one):
 def test_latest_does_not_move_if_another_job_was_first(one, tmp_path):
     publish(one, None)
     late = dataclasses.replace(one, id="3" * 16)
-    with pytest.raises(HeadraceError, match=rf"LATEST moved from None to {one.id} while this job"):
+    with pytest.raises(HeadraceError, match=rf"stale parent: LATEST names {one.id}, and this job"):
         publish(late, None)
     assert latest(one.dataset) == one.id
     assert not (tmp_path / "snapshots" / late.id).exists()
@@ -85,3 +89,49 @@ def test_the_manifest_names_the_libraries_that_bytes_depend_on():
     versions = library_versions()
     assert set(versions) == {*LIBRARIES, "pillow"}
     assert all(version[0].isdigit() for version in versions.values())
+
+
+def test_of_many_children_one_is_published_and_the_others_leave_no_trace(one, tmp_path):
+    for turn in range(5):
+        parent = dataclasses.replace(one, id=f"{turn:016x}", dataset=f"file://{tmp_path}/{turn}")
+        publish(parent, None)
+        children = [
+            dataclasses.replace(parent, id=f"{number:016x}", parent=parent.id)
+            for number in range(16, 24)
+        ]
+        start = threading.Barrier(len(children))
+
+        def race(child: Snapshot, parent: Snapshot = parent, start=start) -> str:
+            start.wait()
+            try:
+                publish(child, parent.id)
+            except HeadraceError as error:
+                return str(error)
+            return child.id
+
+        with ThreadPoolExecutor(len(children)) as threads:
+            told = list(threads.map(race, children))
+        won = [words for words in told if "stale parent" not in words]
+        assert won == [latest(parent.dataset)]
+        assert [snapshot.id for snapshot in published(parent.dataset)] == [won[0], parent.id]
+
+
+def test_a_run_that_was_killed_before_latest_moved_is_finished_by_the_next(one, monkeypatch):
+    publish(one, None)
+    two = dataclasses.replace(one, id="2" * 16, parent=one.id)
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.format.writing.swap", lambda *_: sys.exit("killed"))
+        with pytest.raises(SystemExit):
+            publish(two, one.id)
+    assert latest(one.dataset) == one.id
+    publish(two, one.id)
+    assert latest(one.dataset) == two.id
+
+
+def test_publishing_an_ancestor_again_does_not_move_latest_back(one):
+    publish(one, None)
+    two = dataclasses.replace(one, id="2" * 16, parent=one.id)
+    publish(two, one.id)
+    publish(one, None)
+    publish(one, two.id)
+    assert latest(one.dataset) == two.id

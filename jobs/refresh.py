@@ -8,10 +8,14 @@ from jobs import cluster, decide, drift, measure, write
 from jobs.config import CurateConfig
 from jobs.console import console
 from jobs.decide import Decision
+from jobs.holding import holding
 from jobs.measure import Inputs
 from jobs.record import recording
+from pipeline.decide.verdict import Reason
 from pipeline.format import address
+from pipeline.format.chain import published
 from pipeline.format.errors import HeadraceError
+from pipeline.format.retired import is_retired
 from pipeline.format.snapshot import Snapshot, latest, read_snapshot
 from pipeline.report.drift import lines
 
@@ -36,18 +40,16 @@ def run(
         if parent and not rebase and is_up_to_date(config, found, parent):
             return _nothing(f"no source and no setting has changed since {parent.id}")
         with cluster.session(workers):
-            with record.stage("measure"):
-                measure.run(config, found, workers)
-            with record.stage("decide"):
-                decision = decide.run(config, found, workers)
+            measure.run(config, found, workers)
+            decision = decide.run(config, found, workers)
             if parent and decision.id == parent.id:
                 return _nothing(f"every verdict is as in {parent.id}")
             if parent:
                 with record.stage("gates"):
                     _pass_gates(config, found, decision, parent, workers, accept_drift)
-            with record.stage("write"):
-                snapshot = write.run(config, found, decision, workers)
-        record.note(snapshot=snapshot.id, counts=snapshot.counts)
+            snapshot = write.run(config, found, decision, workers)
+        if parent:
+            _tell_who_holds(snapshot, parent)
     return snapshot
 
 
@@ -94,6 +96,21 @@ def _pass_gates(
             f"drift: {', '.join(out)} out of the band of `gates`; nothing was published: "
             f"look at {page}, then mend the source, widen the band, or run it again with "
             "--accept-drift"
+        )
+
+
+def _tell_who_holds(snapshot: Snapshot, parent: Snapshot) -> None:
+    """After takedowns: they are out of this snapshot, and erased when no older one has them."""
+    down = [one.counts.get(Reason.TAKEN_DOWN, 0) for one in (parent, snapshot)]
+    if down[1] <= down[0]:
+        return
+    others = [one for one in published(snapshot.dataset)[1:] if not is_retired(one.url)]
+    held = [f"{one.snapshot} ({one.images:,})" for one in holding(snapshot, others)]
+    if held:
+        console.print(
+            f"refresh: images taken down are still in shards of {', '.join(held)}; to erase them: "
+            f"headrace prune {snapshot.dataset} --keep 1 --delete",
+            soft_wrap=True,
         )
 
 

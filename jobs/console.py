@@ -7,6 +7,8 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from jobs import metrics
+
 console = Console(stderr=True, highlight=False)
 """Progress and messages; results go to standard output."""
 
@@ -20,7 +22,25 @@ class Advance(Protocol):
 
 @contextmanager
 def progress(what: str, total: int, unit: str) -> Iterator[Advance]:
-    """Shows how far a job is while the block calls what it is given."""
+    """Shows how far a job is while the block calls what it is given.
+
+    Prometheus sees it by the label `what`, which is therefore one of a few.
+    """
+    left = total
+    with _shown(what, total, unit) as show:
+
+        def advance(done: int, note: str = "") -> None:
+            nonlocal left
+            left -= done
+            metrics.gauge("headrace_work_left", left, what)
+            show(done, note)
+
+        metrics.gauge("headrace_work_left", total, what)
+        yield advance
+
+
+@contextmanager
+def _shown(what: str, total: int, unit: str) -> Iterator[Advance]:
     if not console.is_terminal:
         yield _lines(what, total, unit)
         return

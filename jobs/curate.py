@@ -12,24 +12,19 @@ from pipeline.pool.sample import Part
 
 def run(config: CurateConfig, workers: int | None = None) -> Snapshot:
     """The whole line from pool to snapshot. Idempotent: what is done already is not done again."""
-    with recording("curate", config.dataset_url, config) as record, cluster.session(workers):
-        with record.stage("measure"):
-            found = measure.inputs(config)
-            measure.run(config, found, workers)
-        with record.stage("decide"):
-            decision = decide.run(config, found, workers)
-        with record.stage("write"):
-            snapshot = write.run(config, found, decision, workers)
-        record.note(snapshot=snapshot.id, counts=snapshot.counts)
-    return snapshot
+    with recording("curate", config.dataset_url, config), cluster.session(workers):
+        found = measure.inputs(config)
+        measure.run(config, found, workers)
+        decision = decide.run(config, found, workers)
+        return write.run(config, found, decision, workers)
 
 
 def dry_run(config: CurateConfig) -> None:
     """Says what a run would do. Lists and fingerprints; reads no image and writes nothing."""
     found = measure.inputs(config)
-    todo, parts = measure.missing(config, found), found.lineage.parts
+    todo, pool = measure.missing(config, found), found.lineage.parts
     console.print(f"dataset     {config.dataset_url}")
-    console.print(f"pool        {len(parts)} parts, {_megabytes(parts)}")
+    console.print(f"pool        {len(pool)} parts, {_megabytes(pool)}")
     console.print(f"references  {len(found.references)} parts, {_megabytes(found.references)}")
     for name, parts in todo.items():
         console.print(f"measure     {name}: {len(parts)} parts to do ({_megabytes(parts)})")

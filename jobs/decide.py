@@ -12,11 +12,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs import cluster
+from jobs import cluster, metrics
 from jobs.config import CurateConfig
 from jobs.console import console
 from jobs.engine import OnRay
 from jobs.measure import Inputs
+from jobs.record import recording
 from pipeline import ledger, plan
 from pipeline.decide.decide import Decided, decide
 from pipeline.decide.engine import Engine, Local
@@ -56,32 +57,35 @@ def run(config: CurateConfig, found: Inputs, workers: int | None = None) -> Deci
 
     Verdicts and places that are the parent's are its plan: they have its id, and are kept there.
     """
-    pool, parent = pool_of(config, found), found.lineage.parent
-    sources = sources_of(found.lineage, pool)
-    identity = identity_of(config)
-    with engine_for(config, pool, workers) as engine:
-        decided = verdicts(engine, config, found, pool)
-        if parent and decided.sha256 == parent.plan_sha256:
-            name = parent.id
-        else:
-            name = snapshot_id(identity, decided.sha256, parent.id if parent else None)
-            folder = address.join(config.dataset_url, "snapshots", name)
-            writing.publish(plan.sources_url(folder), parquet_bytes(sources))
-            numbers = range(len(pool.parts))
-            for done in engine.map(plan.write_part, repeat(folder), numbers, decided.tables):
-                engine.get(done)
-    if config.decide.select:
-        told = ", ".join(f"{count:,} {what}" for what, count in decided.selected.items())
-        console.print(f"decide: entries of {config.decide.select.uids}: {told}")
-    return Decision(
-        id=name,
-        identity=identity,
-        sha256=decided.sha256,
-        counts=decided.counts,
-        spans=decided.spans,
-        heritage=decided.heritage,
-        not_downloaded=pc.sum(sources["not_downloaded"]).as_py() or 0,
-    )
+    with recording("decide", config.dataset_url, config) as record, record.stage("decide"):
+        pool, parent = pool_of(config, found), found.lineage.parent
+        sources = sources_of(found.lineage, pool)
+        identity = identity_of(config)
+        with engine_for(config, pool, workers) as engine:
+            decided = verdicts(engine, config, found, pool)
+            if parent and decided.sha256 == parent.plan_sha256:
+                name = parent.id
+            else:
+                name = snapshot_id(identity, decided.sha256, parent.id if parent else None)
+                folder = address.join(config.dataset_url, "snapshots", name)
+                writing.publish(plan.sources_url(folder), parquet_bytes(sources))
+                numbers = range(len(pool.parts))
+                for done in engine.map(plan.write_part, repeat(folder), numbers, decided.tables):
+                    engine.get(done)
+        for verdict, count in decided.counts.items():
+            metrics.count("headrace_images_decided", count, verdict)
+        if config.decide.select:
+            told = ", ".join(f"{count:,} {what}" for what, count in decided.selected.items())
+            console.print(f"decide: entries of {config.decide.select.uids}: {told}")
+        return Decision(
+            id=name,
+            identity=identity,
+            sha256=decided.sha256,
+            counts=decided.counts,
+            spans=decided.spans,
+            heritage=decided.heritage,
+            not_downloaded=pc.sum(sources["not_downloaded"]).as_py() or 0,
+        )
 
 
 def identity_of(config: CurateConfig) -> dict[str, Any]:

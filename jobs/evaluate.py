@@ -21,6 +21,7 @@ from jobs.judging import card, reading
 from jobs.judging.config import EvaluateConfig
 from jobs.judging.figures import judge
 from jobs.judging.reading import Ledger
+from jobs.record import recording
 from pipeline import ledger
 from pipeline.clip import names
 from pipeline.format import address, writing
@@ -73,8 +74,15 @@ def run(config: EvaluateConfig, workers: int | None = None) -> Evaluation:
     HeadraceError if a filter or a source cannot be had, or too few pairs are left to judge.
     """
     found = _inputs(config)
-    _measure(config, found, workers)
-    figures = _figures(config, found)
+    with recording("evaluate", config.url, config) as record:
+        with record.stage("measure"):
+            _measure(config, found, workers)
+        console.print("evaluate: judging")
+        with record.stage("judge"):
+            return _publish(config, _figures(config, found))
+
+
+def _publish(config: EvaluateConfig, figures: dict[str, Any]) -> Evaluation:
     url, shown = (address.join(config.url, name) for name in ("evaluation.json", "filters.html"))
     writing.publish(shown, page.render(figures))
     text = json.dumps(figures, indent=1, ensure_ascii=False, allow_nan=False)

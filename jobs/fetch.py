@@ -6,8 +6,9 @@ from typing import Any
 
 import ray
 
-from jobs import cluster
+from jobs import cluster, metrics
 from jobs.console import console, progress
+from jobs.record import recording
 from pipeline.fetch import plan
 from pipeline.fetch.config import FetchConfig
 from pipeline.fetch.plan import Totals, Work
@@ -34,10 +35,13 @@ def run(config: FetchConfig, workers: int | None = None, retry_failed: bool = Fa
     plan.begin(config, found)
     todo = (plan.retries if retry_failed else plan.missing)(config, found)
     console.print(f"fetch: {len(todo)} shards to do, of {len(found)} slices of the list")
-    if todo:
-        with cluster.session(workers):
-            _fetch(config, todo)
-    return plan.totals(config, found)
+    with recording("fetch", config.pool_url, config) as record:
+        if todo:
+            with cluster.session(workers), record.stage("fetch"):
+                _fetch(config, todo)
+        totals = plan.totals(config, found)
+        record.note(counts={"ok": totals.ok} | totals.failed)
+    return totals
 
 
 def dry_run(config: FetchConfig, retry_failed: bool = False) -> None:
@@ -101,6 +105,7 @@ def _fetch(config: FetchConfig, todo: list[Work]) -> None:
         with progress("fetch", len(todo), "shards") as advance:
             for error in _results(todo, config, porters):
                 failed += [error] if error else []
+                metrics.count("headrace_shards_fetched", 1, "failed" if error else "written")
                 advance(1, f"{len(failed)} shards failed" if failed else "")
     finally:
         for each in porters:
@@ -128,5 +133,5 @@ def _results(todo: list[Work], config: FetchConfig, porters: list[Any]) -> Itera
         return f"shard {work.number:08d}: {problem}"
 
     work: list[Work | str] = [*todo]
-    for result in cluster.lanes(work, submit, 2 * cluster.cpus(), rescue):
+    for result in cluster.lanes(work, submit, lambda: 2 * cluster.cpus(), rescue):
         yield result if isinstance(result, str) else ""

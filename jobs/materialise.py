@@ -13,9 +13,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import ray
 
-from jobs import cluster
+from jobs import cluster, metrics
 from jobs.config import MaterialiseConfig
 from jobs.console import progress
+from jobs.record import recording
 from pipeline.format import address, store, writing
 from pipeline.format.errors import HeadraceError
 from pipeline.format.mixture import Mixture
@@ -70,10 +71,13 @@ def run(
     plan = StreamPlan(sources, config.seed, config.batch, config.lanes)
     job = _Job(config, opened, plan, samples)
     _claim(job, mixture)
-    tars = _write_tars(job, workers)
-    writing.sweep(job.url(""))  # of what killed workers left
-    facts = {"format": FORMAT, "samples": samples, "tars": [asdict(tar) for tar in tars]}
-    writing.publish(job.url("materialised.json"), _json(facts))
+    with recording("materialise", address.absolute(config.to), config) as record:
+        with cluster.session(workers), record.stage("materialise"):
+            tars = _write_tars(job)
+        writing.sweep(job.url(""))  # of what killed workers left
+        facts = {"format": FORMAT, "samples": samples, "tars": [asdict(tar) for tar in tars]}
+        writing.publish(job.url("materialised.json"), _json(facts))
+        record.note(counts={"samples": samples})
     return tars
 
 
@@ -107,16 +111,17 @@ def _json(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, indent=1).encode() + b"\n"
 
 
-def _write_tars(job: _Job, workers: int | None) -> list[Shard]:
+def _write_tars(job: _Job) -> list[Shard]:
     tars = []
-    with cluster.session(workers), progress("materialise", job.tars, "tars") as advance:
+    with progress("materialise", job.tars, "tars") as advance:
         shared = ray.put(job)
 
         def submit(number: int) -> Any:
             return _tar_task.remote(shared, number)
 
-        for tar in cluster.run(range(job.tars), submit, 2 * cluster.cpus()):
+        for tar in cluster.run(range(job.tars), submit, lambda: 2 * cluster.cpus()):
             tars.append(tar)
+            metrics.wrote(tar, "materialise")
             advance(1)
     return sorted(tars, key=lambda tar: tar.path)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from jobs import cluster, facts, scores
 from jobs.config import CurateConfig
 from jobs.console import console
+from jobs.record import recording
 from pipeline import ledger
 from pipeline.format import writing
 from pipeline.format.errors import HeadraceError
@@ -78,15 +79,19 @@ def _cannot_be_measured(family: str, part: Part) -> str:
 
 def run(config: CurateConfig, found: Inputs, workers: int | None = None) -> None:
     """Measures what is not in the ledger yet; a killed run is resumed by running it again."""
-    todo = missing(config, found)
-    writing.sweep(config.dataset_url)
-    done = len(found.lineage.parts) + len(found.references) - len(todo["image"])
-    console.print(f"measure: {len(todo['image'])} parts to do, {done} already in the ledger")
-    if any(todo.values()):
-        with cluster.session(workers):
-            facts.measure(config, todo["image"], found.families["image"])
-            for family, model in _models(config).items():
-                scores.measure(config, family, model, todo[family], found.families)
+    with recording("measure", config.dataset_url, config) as record, record.stage("measure"):
+        todo = missing(config, found)
+        writing.sweep(config.dataset_url)
+        done = len(found.lineage.parts) + len(found.references) - len(todo["image"])
+        console.print(f"measure: {len(todo['image'])} parts to do, {done} already in the ledger")
+        if any(todo.values()):
+            with cluster.session(workers):
+                # Of every stage now, not when hours of the first are over.
+                for stage, asked in config.stages.named.items():
+                    cluster.check(stage, asked.options())
+                facts.measure(config, todo["image"], found.families["image"])
+                for family, model in _models(config).items():
+                    scores.measure(config, family, model, todo[family], found.families)
 
 
 def _models(config: CurateConfig) -> dict[str, scores.Model]:

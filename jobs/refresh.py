@@ -38,12 +38,14 @@ def run(
         with record.stage("list"):
             found = inputs(config, parent, rebase)
         if parent and not rebase and is_up_to_date(config, found, parent):
-            return _nothing(f"no source and no setting has changed since {parent.id}")
+            _nothing(f"no source and no setting has changed since {parent.id}")
+            return None
         with cluster.session(workers):
             measure.run(config, found, workers)
             decision = decide.run(config, found, workers)
             if parent and decision.id == parent.id:
-                return _nothing(f"every verdict is as in {parent.id}")
+                _nothing(f"every verdict is as in {parent.id}")
+                return None
             if parent:
                 with record.stage("gates"):
                     _pass_gates(config, found, decision, parent, workers, accept_drift)

@@ -7,11 +7,12 @@ from typing import Any
 
 import ray
 
-from jobs import cluster
+from jobs import cluster, metrics
 from jobs.config import CurateConfig
 from jobs.console import progress
 from jobs.decide import Decision
 from jobs.measure import Inputs
+from jobs.record import recording
 from pipeline.decide.layout import Span
 from pipeline.format.snapshot import Shard, Snapshot, latest
 from pipeline.write.alter import AlterConfig
@@ -30,25 +31,27 @@ def run(
     Shards of the parent that nothing leaves are shared; those that something leaves are written
     anew from themselves. Raises HeadraceError if LATEST is no more the parent by then.
     """
-    parent = found.lineage.parent
-    expected = parent.id if parent else latest(config.dataset_url)
-    with cluster.session(workers):
-        inherited = _inherited(config, decision, parent)
-        shards = inherited + _new_shards(config, found, decision)
-    snapshot = Snapshot(
-        dataset=config.dataset_url,
-        id=decision.id,
-        parent=parent.id if parent else None,
-        config=decision.identity,
-        plan_sha256=decision.sha256,
-        counts=decision.counts,
-        not_downloaded=decision.not_downloaded,
-        shards=tuple(shards),
-        ledger=found.families,
-        libraries=library_versions(),
-    )
-    publish(snapshot, expected)
-    return snapshot
+    with recording("write", config.dataset_url, config) as record, record.stage("write"):
+        parent = found.lineage.parent
+        expected = parent.id if parent else latest(config.dataset_url)
+        with cluster.session(workers):
+            inherited = _inherited(config, decision, parent)
+            shards = inherited + _new_shards(config, found, decision)
+        snapshot = Snapshot(
+            dataset=config.dataset_url,
+            id=decision.id,
+            parent=parent.id if parent else None,
+            config=decision.identity,
+            plan_sha256=decision.sha256,
+            counts=decision.counts,
+            not_downloaded=decision.not_downloaded,
+            shards=tuple(shards),
+            ledger=found.families,
+            libraries=library_versions(),
+        )
+        publish(snapshot, expected)
+        record.note(snapshot=snapshot.id, counts=snapshot.counts)
+        return snapshot
 
 
 def _inherited(config: CurateConfig, decision: Decision, parent: Snapshot | None) -> list[Shard]:
@@ -99,6 +102,7 @@ def _on_ray(
     with progress(what, len(numbers), "shards") as advance:
         for shard in cluster.run(numbers, submit, room):
             shards.append(shard)
+            metrics.wrote(shard, what)
             advance(1)
     return sorted(shards, key=lambda shard: shard.path)
 

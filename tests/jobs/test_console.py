@@ -1,6 +1,10 @@
-"""A log as a person sees it, on a terminal and without one."""
+"""A log and a job's progress as a person sees them, on a terminal and without one."""
 
+import contextlib
 import io
+import os
+import pty
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from rich.console import Console
@@ -31,3 +35,42 @@ def test_on_a_terminal_every_line_stands_above_a_bar(monkeypatch, line):
     last = seen.rpartition(LINES[1])[2]
     assert "train runs/first" in last
     assert "10/10" in last
+
+
+def advance(monkeypatch, file) -> None:
+    monkeypatch.setattr(console, "console", Console(file=file, width=80, highlight=False))
+    with console.progress("write shards", 30, "shards") as advance:
+        for _ in range(30):
+            advance(1, "2 failed")
+
+
+def test_progress_without_a_terminal_is_ten_plain_lines(monkeypatch):
+    out = io.StringIO()
+    advance(monkeypatch, out)
+    wanted = [f"write shards: {done}/30 shards  2 failed" for done in range(3, 31, 3)]
+    assert out.getvalue().splitlines() == wanted
+
+
+def until_it_closes(master: int) -> str:
+    """All that a terminal is told."""
+    told = b""
+    with contextlib.suppress(OSError):  # as Linux has it when nobody holds the other end
+        while data := os.read(master, 4096):
+            told += data
+    os.close(master)
+    return told.decode()
+
+
+def test_progress_on_a_terminal_is_a_bar(monkeypatch):
+    master, slave = pty.openpty()
+    monkeypatch.setenv("TERM", "xterm")
+    with ThreadPoolExecutor() as reader:
+        screen = reader.submit(until_it_closes, master)
+        with os.fdopen(slave, "w") as terminal:
+            advance(monkeypatch, terminal)
+        seen = screen.result()
+    last = seen.rpartition("write shards")[2]
+    assert "━" in last
+    assert "30/30" in last
+    assert "shards  2 failed" in last
+    assert "write shards: " not in seen

@@ -37,7 +37,7 @@ def contents(folder: Path) -> dict[str, str]:
     return {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted((folder / "pool").iterdir())
-        if not path.name.endswith("_stats.json")
+        if path.is_file() and not path.name.endswith("_stats.json")
     }
 
 

@@ -70,7 +70,7 @@ def fields(folder: Path, sources, **changes):
 
 def contents(folder: Path) -> dict[str, str]:
     files = sorted((folder / "first").iterdir())
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()}
 
 
 @pytest.fixture(scope="module")
@@ -230,10 +230,10 @@ def test_wrong_settings_are_refused_before_any_work(tmp_path, sources):
             load(str(path), MixConfig)
 
 
-def test_the_command_asks_where_the_samples_go(tmp_path, sources, headrace):
+def test_the_command_asks_where_the_samples_go(tmp_path, sources, headrace_here):
     path = tmp_path / "mix.yaml"
     path.write_text(yaml.safe_dump({"mixture": str(tmp_path / "m.json"), "sources": sources}))
-    done = headrace("mix", path, "--materialise", 10)
+    done = headrace_here("mix", path, "--materialise", 10)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "materialise: missing; say where the samples go" in done.stderr
     assert not (tmp_path / "m.json").exists()

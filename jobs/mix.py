@@ -4,7 +4,7 @@ from functools import partial
 
 from jobs.config import MixConfig, MixSourceConfig
 from jobs.indexes import on_ray
-from pipeline.format import address, store, writing
+from pipeline.format import address, retired, store, writing
 from pipeline.format.errors import HeadraceError
 from pipeline.format.listing import publish_listing
 from pipeline.format.mixture import Mixture, Source, integer_weights, mixture_bytes
@@ -17,7 +17,7 @@ def run(config: MixConfig, workers: int | None = None) -> Mixture:
 
     Tars are scanned for their indexes, which go to the folder `<mixture>.tars` beside it. Raises
     HeadraceError if the URL holds a different mixture: a published one never changes under the
-    trainers that name it.
+    trainers that name it; Retired if a source was retired.
     """
     url = address.absolute(config.mixture)
     weights = integer_weights({source.name: source.ratio for source in config.sources})
@@ -37,6 +37,7 @@ def run(config: MixConfig, workers: int | None = None) -> Mixture:
 def _source(source: MixSourceConfig, weight: int, mixture: str, workers: int | None) -> Source:
     if source.snapshot:
         snapshot = read_snapshot(source.snapshot)
+        retired.check(snapshot.url)
         pinned, samples = snapshot.url, snapshot.samples
     else:
         folder = mixture.removesuffix(".json") + ".tars"

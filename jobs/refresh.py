@@ -107,11 +107,13 @@ def _tell_who_holds(snapshot: Snapshot, parent: Snapshot) -> None:
     if down[1] <= down[0]:
         return
     others = [one for one in published(snapshot.dataset)[1:] if not is_retired(one.url)]
-    held = [f"{one.snapshot} ({one.images:,})" for one in holding(snapshot, others)]
+    held = holding(snapshot, others)
     if held:
+        names = ", ".join(f"{one.snapshot} ({one.images:,})" for one in held)
+        retire = " ".join(f"--retire {one.snapshot}" for one in held)
         console.print(
-            f"refresh: images taken down are still in shards of {', '.join(held)}; to erase them: "
-            f"headrace prune {snapshot.dataset} --keep 1 --delete",
+            f"refresh: images that were taken down are still in the shards of {names}; to erase "
+            f"them: headrace prune {snapshot.dataset} {retire} --delete",
             soft_wrap=True,
         )
 

@@ -73,4 +73,6 @@ def _ended(run: str, code: int) -> HeadraceError:
     if code == HUNG:
         return Ended(f"{run}: stood still; {run}/{HANGS} says where each rank was; {again}", HUNG)
     what = f"with exit code {code}" if code > 0 else f"by {signal.Signals(-code).name}"
-    return HeadraceError(f"{run}: training ended {what}; the lines above say why, and {again}")
+    return HeadraceError(
+        f"{run}: training ended {what}; the lines above say why; once that is mended {again}"
+    )

@@ -14,6 +14,7 @@ from jobs.decide import Decision
 from jobs.measure import Inputs
 from jobs.record import recording
 from pipeline.decide.layout import Span
+from pipeline.format import address, retired
 from pipeline.format.snapshot import Shard, Snapshot, latest
 from pipeline.write.alter import AlterConfig
 from pipeline.write.alter import columns as alter_columns
@@ -29,11 +30,13 @@ def run(
     """Writes the shards that are not there yet and publishes the snapshot.
 
     Shards of the parent that nothing leaves are shared; those that something leaves are written
-    anew from themselves. Raises HeadraceError if LATEST is no more the parent by then.
+    anew from themselves. Raises HeadraceError if LATEST is no more the parent by then, and Retired
+    if the very same snapshot was published and retired before.
     """
     with recording("write", config.dataset_url, config) as record, record.stage("write"):
         parent = found.lineage.parent
         expected = parent.id if parent else latest(config.dataset_url)
+        retired.check(address.join(config.dataset_url, "snapshots", decision.id))
         with cluster.session(workers):
             inherited = _inherited(config, decision, parent)
             shards = inherited + _new_shards(config, found, decision)

@@ -62,6 +62,11 @@ class AimLearner:
             "target_sha256": self.objective.target.digest,
         }
 
+    @property
+    def snapshots(self) -> tuple[str, ...]:
+        """The validation set."""
+        return (self.validation.source.shards.label,) if self.validation else ()
+
     def decays(self, name: str, parameter: nn.Parameter) -> bool:
         """All but norms and biases."""
         return optimiser.decays(name, parameter)

@@ -34,6 +34,9 @@ SAME_SECONDS = 5.0
 """Signals this close are one wish: a scheduler signals every process of a job, and torchrun passes
 its own on to the ranks besides."""
 
+RETIREMENT = 1000
+"""Heard where a signal's number would be, and above all of them: what the run reads was retired."""
+
 PATIENCE = timedelta(days=7)
 """Of the exchange; a rank that is late is the watchdog's matter."""
 
@@ -45,7 +48,8 @@ def handled() -> list[signal.Signals]:
 
 
 class Stopped(Exception):
-    """The run was asked to stop, as all its ranks know; `signal` names what asked."""
+    """The run was asked to stop, as all its ranks know; `signal` names what asked, which may be a
+    retirement."""
 
     def __init__(self, signal: str) -> None:
         super().__init__(signal)
@@ -108,20 +112,26 @@ class Control:
 
     def __init__(self) -> None:
         self._group = _own_group()
+        self._retirement = 0
         self._told = torch.zeros(1, dtype=torch.int32)
         self._exchange: Any = None
         self._listening = listening()
+
+    def retire(self) -> None:
+        """Asks as a signal does, because what the run reads was retired; any thread may."""
+        self._retirement = RETIREMENT
 
     def poll(self) -> None:
         """Raises Stopped if any rank was asked, on all ranks at the same call of theirs.
 
         Once a step, and in everything long: all ranks must call it equally often.
         """
-        heard = asked() if self._group is None else self._hear()
+        wish = max(asked(), self._retirement)
+        heard = wish if self._group is None else self._hear()
         if heard:
-            raise Stopped(signal.Signals(heard).name)
+            raise Stopped("retirement" if heard == RETIREMENT else signal.Signals(heard).name)
         if self._group is not None:
-            self._told.fill_(asked())
+            self._told.fill_(wish)
             self._exchange = dist.all_reduce(
                 self._told, dist.ReduceOp.MAX, group=self._group, async_op=True
             )

@@ -27,6 +27,10 @@ class Learner(Protocol):
     def identity(self) -> dict[str, Any]:
         """What the weights depend on beside the config: what it leaves open, or only points at."""
 
+    @property
+    def snapshots(self) -> tuple[str, ...]:
+        """URLs of the snapshots that it validates on."""
+
     def decays(self, name: str, parameter: nn.Parameter) -> bool:
         """Whether the weight decay holds for a parameter of the model."""
 

@@ -1,10 +1,14 @@
 """The loop: steps, and what is due after each."""
 
+from collections.abc import Iterator
+
+from pipeline.format.errors import HeadraceError
 from trainer.control import Control, Stopped
 from trainer.log import Log, Progress
 from trainer.pace import Pace
 from trainer.run import Run
 from trainer.step import update
+from trainer.stream.batch import Batch
 from trainer.stream.transfer import to_device
 from trainer.watchdog import Watchdog
 
@@ -32,7 +36,7 @@ def _steps(run: Run, control: Control, watchdog: Watchdog, log: Log) -> None:
     while run.step < run.config.steps:
         control.poll()
         watchdog.beat(run.step, "data")
-        batch = pace.take(batches)
+        batch = _take(run, pace, batches)
         watchdog.beat(run.step, "step")
         made = update(run, batch)
         run.account.count(batch)
@@ -44,6 +48,17 @@ def _steps(run: Run, control: Control, watchdog: Watchdog, log: Log) -> None:
                 _validate(run, control, watchdog, log)
             if _due(run, run.config.checkpoint_every):
                 save(run, watchdog)
+
+
+def _take(run: Run, pace: Pace, batches: Iterator[Batch]) -> Batch:
+    """The next batch. Raises Stopped where there is none since a snapshot was retired: a rank that
+    waits for no other can still save."""
+    try:
+        return pace.take(batches)
+    except HeadraceError:
+        if run.world.size == 1 and run.snapshots.retired():
+            raise Stopped("retirement") from None
+        raise
 
 
 def _due(run: Run, every: int) -> bool:

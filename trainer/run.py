@@ -12,6 +12,7 @@ from trainer.delivered import Account
 from trainer.distributed import World
 from trainer.learner import Learner
 from trainer.skipping import Skipping
+from trainer.snapshots import Snapshots
 from trainer.stream.stream import Stream
 
 
@@ -24,6 +25,7 @@ class Run:
     learner: Learner
     optimiser: Optimizer
     stream: Stream
+    snapshots: Snapshots
     folder: Path
     account: Account
     skipping: Skipping

@@ -38,6 +38,7 @@ from trainer.loop import loop, save
 from trainer.optimiser import build_optimiser
 from trainer.run import Run
 from trainer.skipping import Skipped, Skipping
+from trainer.snapshots import Snapshots, forgetting
 from trainer.stream import lock
 from trainer.stream.describe import told
 from trainer.stream.heap import share_heap
@@ -53,8 +54,9 @@ def train(
 
     `parent` is a run or checkpoint to fork, if the run has none yet (see fork.py). Raises
     HeadraceError if the run's folder belongs to another config or parent, if a source cannot be
-    read, if too much of it is damaged, or if loss or gradient stay not finite. Raises
-    `control.Stopped`, with a checkpoint behind it, if a signal asked for that.
+    read, if too much of it is damaged, or if loss or gradient stay not finite; Retired if a
+    snapshot was retired, before the run (see stream/opening.py) or under it (see snapshots.py).
+    Raises `control.Stopped`, with a checkpoint behind it, if a signal asked for that.
     """
     if config.tensorboard:
         tensorboard.require()
@@ -68,12 +70,15 @@ def train(
         Control() as control,
     ):
         folder.mkdir(parents=True, exist_ok=True)
-        with contextlib.ExitStack() as held:
+        with forgetting(config, world), contextlib.ExitStack() as held:
             held.enter_context(_alone_in(folder, world))
             run = _open(config, world, folder, held)
+            run.snapshots.pin()
             _begin(run, parent, watchdog)
-            loop(run, control, watchdog, progress)
+            with run.snapshots.watched(control):
+                loop(run, control, watchdog, progress)
             run.saver.wait()
+            run.snapshots.release()
 
 
 @contextlib.contextmanager
@@ -104,7 +109,9 @@ def _open(config: RunConfig, world: World, folder: Path, held: contextlib.ExitSt
         contextlib.closing(Skipping(folder, stream.names, config.max_skipped, world.leads))
     )
     saver = held.enter_context(contextlib.closing(Saver(config.where, config.keep_checkpoints)))
-    return Run(config, world, learner, optimiser, stream, folder, account, skipping, saver)
+    snapshots = Snapshots((*stream.snapshots, *learner.snapshots), config.run, world.leads)
+    parts = (account, skipping, saver)
+    return Run(config, world, learner, optimiser, stream, snapshots, folder, *parts)
 
 
 def _begin(run: Run, parent: str | None, watchdog: Watchdog) -> None:

@@ -7,6 +7,8 @@
       snapshots/<id>/plan/00000000.parquet the verdicts, one file for each part of the pool
       snapshots/<id>/sources.parquet       the parts, their order and generation
       snapshots/<id>/manifest.json         written last, create-only: the snapshot exists with it
+      snapshots/<id>/retired.json          its shards may be gone; the successor (retired.py)
+      runs/pins/<id>-<run>.json            a training needs the snapshot (pins.py)
       LATEST                               the newest id
 
 This module and its siblings are all that a trainer needs of the pipeline.

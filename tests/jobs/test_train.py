@@ -1,5 +1,6 @@
 """`headrace train` and `headrace mix` as commands, and the recipes they ship with."""
 
+import shutil
 from pathlib import Path
 
 import open_clip
@@ -10,8 +11,10 @@ from jobs import curate, mix
 from jobs.config import CurateConfig, MixConfig, load
 from jobs.judging.config import EvaluateConfig
 from pipeline.fetch.config import FetchConfig
+from pipeline.format import retired
 from pipeline.format.errors import HeadraceError
 from pipeline.format.mixture import read_mixture
+from pipeline.format.snapshot import read_snapshot
 from trainer import metrics
 from trainer.config import TrainConfig
 from trainer.contrastive.config import FilterConfig
@@ -54,8 +57,16 @@ def test_a_mixture_pins_snapshots_and_is_published_once(tmp_path, dataset):
         mix.run(mixture(url, dataset, web=0.5, target=0.5))
 
 
+def test_a_retired_snapshot_is_not_mixed(tmp_path, dataset):
+    copy = shutil.copytree(dataset, tmp_path / "copy")
+    retired.retire(read_snapshot(str(copy)).url, "00ff")
+    with pytest.raises(retired.Retired, match="00ff is its successor"):
+        mix.run(mixture(tmp_path / "mixture.json", str(copy), all=1))
+    assert not (tmp_path / "mixture.json").exists()
+
+
 def test_the_command_trains_and_forks_on_two_processes_and_says_how_far_it_is(
-    tmp_path, dataset, headrace
+    tmp_path, dataset, headrace, headrace_here
 ):
     mix.run(mixture(tmp_path / "mixture.json", dataset, all=1))
     model = {"image_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 1, "num_heads": 2}
@@ -82,7 +93,7 @@ def test_the_command_trains_and_forks_on_two_processes_and_says_how_far_it_is(
     assert "step 6/6" in done.stdout
     steps = [line["step"] for line in metrics.read(tmp_path / "fork" / "metrics.jsonl")]
     assert steps == [4, 6, 6]
-    done = headrace("stream", "verify", tmp_path / "run", tmp_path / "fork")
+    done = headrace_here("stream", "verify", tmp_path / "run", tmp_path / "fork")
     assert done.returncode == 1
     assert f"equal until {tmp_path / 'fork'} ends, after 2 steps" in done.stdout
     assert f"parent.run: absent and {tmp_path / 'run'}" in done.stdout

@@ -74,6 +74,11 @@ class FilterLearner:
             "pretrained_sha256": self.pretrained,
         }
 
+    @property
+    def snapshots(self) -> tuple[str, ...]:
+        """The held-out pairs."""
+        return (self.validation.source.shards.label,) if self.validation else ()
+
     def decays(self, name: str, parameter: nn.Parameter) -> bool:
         """Matrices; gains, biases and the temperature do not, as in open_clip's own training."""
         return parameter.ndim >= 2

@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
+from pipeline.format import retired
 from pipeline.format.errors import HeadraceError
 from pipeline.format.listing import ENDING, read_listing
 from pipeline.format.mixture import Mixture, integer_weights, read_mixture
 from pipeline.format.mixture import Source as MixtureSource
 from pipeline.format.patience import Patience, patiently
 from pipeline.format.shards import ShardSet, of_snapshot
-from pipeline.format.snapshot import read_snapshot
+from pipeline.format.snapshot import Snapshot, read_snapshot
 from pipeline.format.tarset import tar_set
 from trainer.stream.order import default_block
 from trainer.stream.plan import PlannedSource
@@ -45,8 +46,8 @@ def open_all(
     """The sources in the order in which they were named. Reads manifests, no index of a snapshot.
 
     Tars without an index are scanned, once: `cache` is the folder for it. Raises HeadraceError if
-    a source is missing, damaged, empty or not the size that the mixture says, or if two have one
-    name.
+    a source is missing, damaged, retired, empty or not the size that the mixture says, or if two
+    have one name.
     """
     patience = patience or Patience()
     if isinstance(named, str) and named.endswith(".json"):
@@ -63,6 +64,16 @@ def open_all(
         opened = [Opened(UNNAMED, 1, _shards(named, cache, patience))]
     _check(opened)
     return opened
+
+
+def to_read(url: str, patience: Patience) -> Snapshot:
+    """A snapshot whose shards are to be read, by its URL or its dataset's.
+
+    Raises HeadraceError if there is none, and Retired if its shards may be gone.
+    """
+    snapshot = patiently(partial(read_snapshot, url), url, patience)
+    patiently(partial(retired.check, snapshot.url), snapshot.url, patience)
+    return snapshot
 
 
 def as_planned(source: Opened, block: Block, lanes: int) -> PlannedSource:
@@ -90,7 +101,7 @@ def _shards(where: Tars, cache: str | None, patience: Patience) -> ShardSet:
         return tar_set(where, cache, patience=patience)
     if where.endswith(ENDING):
         return read_listing(where, patience)
-    return of_snapshot(patiently(partial(read_snapshot, where), where, patience))
+    return of_snapshot(to_read(where, patience))
 
 
 def _names_tars(url: str) -> bool:

@@ -1,7 +1,6 @@
 """A whole snapshot once, in shard order, without chance: what a validation loss is taken on."""
 
 from collections.abc import Callable, Iterator
-from functools import partial
 
 import numpy as np
 import torch
@@ -9,12 +8,12 @@ from PIL import Image
 
 from pipeline.format.errors import HeadraceError
 from pipeline.format.images import ImageError
-from pipeline.format.patience import Patience, patiently
+from pipeline.format.patience import Patience
 from pipeline.format.shards import of_snapshot
-from pipeline.format.snapshot import read_snapshot
 from trainer.stream.augment import Pixels, evaluation_view
 from trainer.stream.batch import Batch, as_images
 from trainer.stream.decode import decode_record
+from trainer.stream.opening import to_read
 from trainer.stream.source import Record, Source
 
 View = Callable[[Image.Image, int], Pixels]
@@ -25,8 +24,9 @@ PADDING = -1
 
 
 def held_out(url: str, patience: Patience) -> Source:
-    """A dataset or snapshot to validate on. Raises HeadraceError if it is none, or is empty."""
-    snapshot = patiently(partial(read_snapshot, url), url, patience)
+    """A dataset or snapshot to validate on. Raises HeadraceError if it is none, or is empty, and
+    Retired if it was retired."""
+    snapshot = to_read(url, patience)
     if not snapshot.samples:
         raise HeadraceError(f"{snapshot.url}: has no samples to take a validation loss on")
     return Source("validation", of_snapshot(snapshot), patience)

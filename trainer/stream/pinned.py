@@ -15,7 +15,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import CancelledError, Future
 from typing import IO
 
@@ -124,6 +124,15 @@ class Pinned:
         with contextlib.suppress(OSError):
             os.unlink(self._path(name))
         log.warning("%s: its copy in the cache has rotted; it is fetched anew", shards.url(n))
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Removes all there is of shards with these fingerprints, their indexes too."""
+        for name in names:
+            self._here.pop(name, None)
+            index = os.path.join(self.indexes, f"{name}.idx.arrow")
+            for path in (self._path(name), _partial(self._path(name)), index):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)
 
     def _mark(self, name: str, file: IO[bytes]) -> None:
         """Tells other runs, now and then, that a copy is in use: they give up others first."""

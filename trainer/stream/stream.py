@@ -160,6 +160,11 @@ class Stream:
             for source, weight in zip(self._sources, self.plan.mixing.weights, strict=True)
         }
 
+    @property
+    def snapshots(self) -> tuple[str, ...]:
+        """URLs of the sources that are snapshots."""
+        return tuple(s.shards.label for s in self._sources if s.shards.indexes is None)
+
     def describe(self) -> dict[str, Any]:
         """What to print first: `peak_bytes` of this rank by kind, the `sources` by name, and the
         `worst_error` of the ratio in samples, at any step of all ranks.

@@ -81,7 +81,7 @@ def run_of(config: FilterConfig) -> tuple[Run, float]:
     world = World(0, 1, CPU)
     learner = config.learner(world, ["made"])
     optimiser = build_optimiser(learner.model, config.optimiser, learner.decays)
-    nowhere = dict.fromkeys(("stream", "account", "skipping", "saver"))
+    nowhere = dict.fromkeys(("stream", "snapshots", "account", "skipping", "saver"))
     run = Run(config, world, learner, optimiser, folder=Path(), **nowhere)
     return run, learner.flops * config.stream.batch / 1e9
 

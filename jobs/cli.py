@@ -2,11 +2,20 @@
 
 import sys
 
-from jobs.commands import curating, filtering, looking, streaming, training
+from jobs.commands import (
+    curating,
+    filtering,
+    keeping,
+    looking,
+    pruning,
+    streaming,
+    submitting,
+    training,
+)
 from jobs.commands.app import app
 from pipeline.format.errors import HeadraceError
 
-COMMANDS = (looking, curating, training, streaming, filtering)
+COMMANDS = (looking, curating, keeping, pruning, training, streaming, filtering, submitting)
 """The modules that hang their commands on `app` as they are imported, in the order of the help."""
 
 

@@ -13,6 +13,10 @@ from pipeline.format.errors import HeadraceError
 
 Item = TypeVar("Item")
 
+Room = int | Callable[[], int]
+"""How many at once; a function is asked again as work goes on, so that a node that joins late gets
+its share."""
+
 OBJECT_STORE = 2_000_000_000
 """Bytes of shared memory on one machine, where it has ten times as much. Measuring and writing
 publish files and return counts; the slim tables of decide go through it."""
@@ -65,23 +69,7 @@ def _object_store() -> int:
     return min(OBJECT_STORE, memory // 10)
 
 
-def cpus() -> int:
-    """Processors of the whole cluster."""
-    return max(1, int(ray.cluster_resources().get("CPU", 1)))
-
-
-def cpus_of_one() -> int:
-    """Processors of the largest machine of the cluster."""
-    nodes = [node["Resources"].get("CPU", 1) for node in ray.nodes() if node["Alive"]]
-    return max(1, int(max(nodes, default=1)))
-
-
-def gpus() -> int:
-    """Accelerators of the whole cluster."""
-    return int(ray.cluster_resources().get("GPU", 0))
-
-
-def run(items: Iterable[Item], submit: Callable[[Item], Any], in_flight: int) -> Iterator[Any]:
+def run(items: Iterable[Item], submit: Callable[[Item], Any], in_flight: Room) -> Iterator[Any]:
     """Submits each item, at most `in_flight` at a time, and yields results as they come.
 
     Raises what a task raised; a HeadraceError comes through as itself.
@@ -92,17 +80,21 @@ def run(items: Iterable[Item], submit: Callable[[Item], Any], in_flight: int) ->
 def lanes(
     items: Iterable[Item],
     submit: Callable[[int, Item], Any],
-    count: int,
+    count: Room,
     rescue: Callable[[int, Item, ray.exceptions.RayError], Item],
     idle: Callable[[int], None] = lambda lane: None,
 ) -> Iterator[Any]:
     """Runs each item in one of `count` lanes, one at a time in a lane; results as they come.
+
+    Lanes are added while the count grows. Machines that go take none away: what waits in a lane
+    then waits for its turn.
 
     What a lost item is tried as next, in the same lane, is for `rescue` to say, or to raise.
     `idle` is told of a lane that finds nothing more to do.
     """
     queue = iter(items)
     running: dict[Any, tuple[int, Item]] = {}
+    opened = 0
 
     def start(lane: int) -> None:
         for item in islice(queue, 1):
@@ -110,10 +102,16 @@ def lanes(
             return
         idle(lane)
 
-    for lane in range(count):
-        start(lane)
-    while running:
-        done = _first_done(list(running))
+    while True:
+        wanted = count if isinstance(count, int) else count()
+        for lane in range(opened, wanted):
+            start(lane)
+        opened = max(opened, wanted)
+        if not running:
+            return
+        done = _done(list(running))
+        if done is None:
+            continue
         lane, item = running.pop(done)
         try:
             value = ray.get(done)
@@ -126,15 +124,24 @@ def lanes(
 
 
 def _first_done(references: list[Any]) -> Any:
-    """Waits for one of them. Raises HeadraceError if this machine's part of Ray is gone: what is
-    left of it would wait for ever."""
-    while True:
-        done, _ = ray.wait(references, timeout=LOOK_SECONDS)
-        if done:
-            return done[0]
-        here = ray.get_runtime_context().get_node_id()
-        if not any(node["Alive"] for node in ray.nodes() if node["NodeID"] == here):
-            raise HeadraceError(RAY_GONE)
+    """Waits for one of them."""
+    while (done := _done(references)) is None:
+        pass
+    return done
+
+
+def _done(references: list[Any]) -> Any | None:
+    """One of them that is done, or None after `LOOK_SECONDS`.
+
+    Raises HeadraceError if this machine's part of Ray is gone: what is left would wait for ever.
+    """
+    done, _ = ray.wait(references, timeout=LOOK_SECONDS)
+    if done:
+        return done[0]
+    here = ray.get_runtime_context().get_node_id()
+    if not any(node["Alive"] for node in ray.nodes() if node["NodeID"] == here):
+        raise HeadraceError(RAY_GONE)
+    return None
 
 
 def _give_up(lane: int, item: Any, error: ray.exceptions.RayError) -> Any:

@@ -112,6 +112,12 @@ class CurateConfig(Settings):
                 raise ValueError(f"{column} holds {known[column]}, and only numbers are compared")
         return self
 
+    @model_validator(mode="after")
+    def _stages_are_measured(self) -> "CurateConfig":
+        for name in sorted(self.stages.models.keys() - self.measure.models.keys()):
+            raise ValueError(f"stages.models.{name}: no model of that name under measure.models")
+        return self
+
     @property
     def dataset_url(self) -> str:
         """The dataset's canonical URL."""

@@ -1,13 +1,13 @@
 """Decide's engine on Ray: tasks, and Ray Data's hash shuffle where a pool outgrows one task."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 import ray
 
-from jobs import cluster
+from jobs import capacity, cluster
 from pipeline.decide.engine import Handle, OnGroups
 
 GROUP_ROWS = 1_000_000
@@ -18,18 +18,27 @@ A shuffle takes 5 s to begin (two cores); a million slim rows are 100 MB and sor
 class OnRay:
     """Runs decide's functions as tasks of the Ray that `cluster.session` brought up."""
 
-    def __init__(self, group_rows: int = GROUP_ROWS) -> None:
+    def __init__(
+        self, group_rows: int = GROUP_ROWS, options: Mapping[str, Any] | None = None
+    ) -> None:
+        """`options`: what each task takes, as keywords of Ray's `.options()`.
+
+        Raises HeadraceError if no machine has that.
+        """
         self.group_rows = group_rows
+        self.options = dict(options or {})
+        capacity.check("decide", self.options)
 
     @property
     def workers(self) -> int:
-        """Processors of the cluster."""
-        return cluster.cpus()
+        """Tasks that run at once: one a processor, unless the options say otherwise."""
+        return capacity.room(self.options)
 
     def map(self, function: Callable[..., Any], *arguments: Iterable[Handle]) -> list[Handle]:
         """One task a call; results stay where they were made."""
         shared = ray.put(function)
-        return [_call.remote(shared, *call) for call in zip(*arguments, strict=False)]
+        task = _call.options(**self.options)
+        return [task.remote(shared, *call) for call in zip(*arguments, strict=False)]
 
     def share(self, value: Any) -> Handle:
         """Put once into the object store."""
@@ -44,7 +53,7 @@ class OnRay:
         rows = sum(self.get(count) for count in self.map(_length, tables))
         if rows <= self.group_rows:
             if tables:
-                yield self.get(_together.remote(function, *tables))
+                yield self.get(_together.options(**self.options).remote(function, *tables))
             return
         import ray.data  # takes most of a second, which every worker would pay
 
@@ -55,7 +64,8 @@ class OnRay:
         context.execution_options.preserve_order = True
         partitions = -(-rows // self.group_rows)
         grouped = ray.data.from_arrow_refs(list(tables)).repartition(partitions, keys=[key])
-        found = grouped.map_batches(function, batch_size=None, batch_format="pyarrow").sort("row")
+        whole: dict[str, Any] = {"batch_size": None, "batch_format": "pyarrow"}
+        found = grouped.map_batches(function, **whole, **self.options).sort("row")
         yield from found.iter_batches(batch_size=None, batch_format="pyarrow")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import ray
 
-from jobs import cluster
+from jobs import capacity, cluster, metrics
 from jobs.config import CurateConfig
 from jobs.console import console, progress
 from pipeline import ledger
@@ -36,25 +36,41 @@ class _Attempt:
     deaths: int = 0
 
 
+@dataclass(frozen=True)
+class _Done:
+    part: Part
+    images: int
+    told: str = ""
+    """A line for a person, if there is something to say."""
+
+
 def measure(config: CurateConfig, todo: Sequence[Part], mark: str) -> None:
     """Publishes the facts of these parts, whatever their images do to the processes."""
+    if not todo:
+        return
+    options = config.stages.image.options()
+    capacity.check("image", options)
 
     def submit(_: int, attempt: _Attempt) -> Any:
         part = attempt.part
         url = ledger.part_url(config.dataset_url, "image", mark, part.name)
         task = _careful_task if attempt.careful else _fast_task
-        return task.remote(part, config.measure.image, url)
+        return task.options(**options).remote(part, config.measure.image, url)
+
+    def lanes() -> int:
+        return 2 * capacity.room(options)  # a second part waits where the first is measured
 
     attempts = map(_Attempt, todo)
     with progress("measure images", len(todo), "parts") as advance:
-        for found in cluster.lanes(attempts, submit, 2 * cluster.cpus(), _rescue):
-            if found:
-                console.print(found, soft_wrap=True)
+        for done in cluster.lanes(attempts, submit, lanes, _rescue):
+            if done.told:
+                console.print(done.told, soft_wrap=True)
+            metrics.measured("image", done.images, done.part.nbytes)
             advance(1)
 
 
 @ray.remote(max_retries=0)
-def _fast_task(part: Part, config: ImageConfig, url: str) -> str:
+def _fast_task(part: Part, config: ImageConfig, url: str) -> _Done:
     faulthandler.dump_traceback_later(time_limit(part), exit=True, file=2)
     try:
         with limits.memory_limit(limits.memory(config.max_bytes, config.max_pixels)):
@@ -64,16 +80,17 @@ def _fast_task(part: Part, config: ImageConfig, url: str) -> str:
     if isolated(table):
         raise MemoryError("an image asked for more than one may take")
     ledger.write_part(url, table)
-    return ""
+    return _Done(part, table.num_rows)
 
 
 @ray.remote(max_retries=0)
-def _careful_task(part: Part, config: ImageConfig, url: str) -> str:
+def _careful_task(part: Part, config: ImageConfig, url: str) -> _Done:
     table = measure_part_carefully(part, config)
     ledger.write_part(url, table)
     kinds = Counter(error.partition(":")[0] for error in isolated(table))
     listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
-    return f"measure: {part.source}: isolated {listed or 'no sample'}"
+    told = f"measure: {part.source}: isolated {listed or 'no sample'}"
+    return _Done(part, table.num_rows, told)
 
 
 def time_limit(part: Part) -> float:

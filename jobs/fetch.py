@@ -6,7 +6,7 @@ from typing import Any
 
 import ray
 
-from jobs import cluster, metrics
+from jobs import capacity, cluster, metrics
 from jobs.console import console, progress
 from jobs.record import recording
 from pipeline.fetch import plan
@@ -98,7 +98,7 @@ def _fetch(config: FetchConfig, todo: list[Work]) -> None:
     porter = actor.options(
         num_cpus=0, max_restarts=-1, max_task_retries=-1, max_concurrency=WAITING
     )
-    count = 1 + cluster.cpus() // CPUS_PER_PORTER
+    count = 1 + capacity.cpus() // CPUS_PER_PORTER
     porters = [porter.remote(config.polite, config.lease) for _ in range(count)]
     failed: list[str] = []
     try:
@@ -133,5 +133,5 @@ def _results(todo: list[Work], config: FetchConfig, porters: list[Any]) -> Itera
         return f"shard {work.number:08d}: {problem}"
 
     work: list[Work | str] = [*todo]
-    for result in cluster.lanes(work, submit, lambda: 2 * cluster.cpus(), rescue):
+    for result in cluster.lanes(work, submit, lambda: 2 * capacity.cpus(), rescue):
         yield result if isinstance(result, str) else ""

@@ -5,7 +5,7 @@ from typing import Any
 
 import ray
 
-from jobs import cluster
+from jobs import capacity, cluster
 from jobs.console import progress
 from pipeline.format.store import Stat
 
@@ -23,7 +23,7 @@ def on_ray(index: Index, tars: Sequence[Stat], workers: int | None = None) -> li
         return _index_task.remote(number, index, tars[number])
 
     with cluster.session(workers), progress("index", len(tars), "tars") as advance:
-        for number, done in cluster.run(range(len(tars)), submit, 2 * cluster.cpus()):
+        for number, done in cluster.run(range(len(tars)), submit, 2 * capacity.cpus()):
             found[number] = done
             advance(1)
     return [found[number] for number in range(len(tars))]

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import ray
 
-from jobs import cluster, metrics
+from jobs import capacity, cluster, metrics
 from jobs.config import MaterialiseConfig
 from jobs.console import progress
 from jobs.record import recording
@@ -119,7 +119,7 @@ def _write_tars(job: _Job) -> list[Shard]:
         def submit(number: int) -> Any:
             return _tar_task.remote(shared, number)
 
-        for tar in cluster.run(range(job.tars), submit, lambda: 2 * cluster.cpus()):
+        for tar in cluster.run(range(job.tars), submit, lambda: 2 * capacity.cpus()):
             tars.append(tar)
             metrics.wrote(tar, "materialise")
             advance(1)

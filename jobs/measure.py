@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from jobs import cluster, facts, scores
+from jobs import capacity, cluster, facts, scores
 from jobs.config import CurateConfig
 from jobs.console import console
 from jobs.record import recording
@@ -88,7 +88,7 @@ def run(config: CurateConfig, found: Inputs, workers: int | None = None) -> None
             with cluster.session(workers):
                 # Of every stage now, not when hours of the first are over.
                 for stage, asked in config.stages.named.items():
-                    cluster.check(stage, asked.options())
+                    capacity.check(stage, asked.options())
                 facts.measure(config, todo["image"], found.families["image"])
                 for family, model in _models(config).items():
                     scores.measure(config, family, model, todo[family], found.families)

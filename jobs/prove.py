@@ -16,7 +16,7 @@ from typing import IO, Any
 import pyarrow as pa
 import ray
 
-from jobs import cluster
+from jobs import capacity, cluster
 from jobs.console import progress
 from jobs.unreferenced import INDEX
 from pipeline.decide import lists, matching
@@ -25,7 +25,7 @@ from pipeline.decide.matching import Entries
 from pipeline.format import address, store, writing
 from pipeline.format.errors import HeadraceError
 from pipeline.format.patience import Patience, patiently
-from pipeline.format.tars import Damage, Member, Sample, scan
+from pipeline.format.tars import Damage, Member, Sample, printable, scan
 from pipeline.measure import told
 
 PIECE = 16 << 20
@@ -78,7 +78,7 @@ def run(dataset: str, config: ListsConfig, workers: int | None = None) -> Proof:
     proof = Proof()
     with cluster.session(workers), progress("prove", len(urls), "tars") as advance:
         listed = ray.put(lists.prepare(config).deny)
-        found = cluster.run(urls, partial(_tar_task.remote, listed), in_flight=2 * cluster.cpus())
+        found = cluster.run(urls, partial(_tar_task.remote, listed), in_flight=2 * capacity.cpus())
         for part in found:
             proof += part
             advance(1)
@@ -125,12 +125,13 @@ def prove_tar(url: str, listed: tuple[Entries, ...]) -> Proof:
 
 def _names(sample: Sample, file: IO[bytes]) -> Iterator[dict[str, Any]]:
     """By its key, by its json, and by each of its files."""
-    yield {"key": sample.key, "uid": _hex("uid", sample.key.partition("-")[0])}
+    key = printable(sample.key)
+    yield {"key": key, "uid": _hex("uid", key.rpartition("/")[2].partition("-")[0])}
     meta = _meta(file, sample.members.get("json"))
     own = {kind: _hex(kind, meta.get(kind)) for kind in ("uid", "sha256")}
-    yield {"key": sample.key, **own, "url": told.facts(meta)["url"]}
+    yield {"key": key, **own, "url": told.facts(meta)["url"]}
     for member in sample.members.values():
-        yield {"key": sample.key, "sha256": _sha256(file, member)}
+        yield {"key": key, "sha256": _sha256(file, member)}
 
 
 def _hex(kind: str, text: Any) -> str | None:

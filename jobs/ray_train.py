@@ -20,7 +20,7 @@ import ray.train
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from jobs import cluster
+from jobs import capacity, cluster
 from jobs.console import console, logged
 from pipeline.format.errors import HeadraceError
 from trainer import checkpoint, control
@@ -80,7 +80,7 @@ def run(config: RunConfig, workers: int, parent: str | None = None) -> int:
 
 def _check_room(workers: int) -> None:
     """Ray would wait for machines that may never come."""
-    what, count = ("GPUs", cluster.gpus()) if cluster.gpus() else ("processors", cluster.cpus())
+    what, count = ("GPUs", capacity.gpus()) if capacity.gpus() else ("processors", capacity.cpus())
     if workers > count:
         raise HeadraceError(
             f"--nproc {workers}: the Ray cluster has {count} {what}; start more machines, or use "
@@ -137,7 +137,7 @@ def _fit(config: RunConfig, workers: int, parent: str | None, board: Any) -> int
 
 def _trainer(task: dict[str, Any], config: RunConfig, workers: int) -> TorchTrainer:
     """Ray keeps its own notes of the run beside ours; it has no checkpoint of ours to keep."""
-    gpu = cluster.gpus() > 0
+    gpu = capacity.gpus() > 0
     return TorchTrainer(
         _rank,
         train_loop_config=task,

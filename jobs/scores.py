@@ -2,13 +2,15 @@
 
 import socket
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import ray
 
-from jobs import cluster
+from jobs import capacity, cluster, metrics
 from jobs.config import CurateConfig
 from jobs.console import console, progress
+from jobs.stages import StageConfig
 from pipeline import ledger
 from pipeline.format.errors import HeadraceError
 from pipeline.measure.clip import ClipConfig, PairsConfig
@@ -53,8 +55,10 @@ def measure(
     if not todo:
         return
     actors: dict[int, Any] = {}
-    room, needs = _room(family, model)
-    decoders = needs["num_cpus"] if model.device == "cuda" else 1  # one beside the model's threads
+    needs = options(family, model, config.stages.family(family))
+    capacity.check(family if family == "clip" else f"models.{family}", needs)
+    # One beside the model's threads, and all processors beside a GPU.
+    decoders = max(1, int(needs["num_cpus"])) if model.device == "cuda" else 1
     actor: Any = ray.remote(_Actor)
 
     def submit(lane: int, tried: Try) -> Any:
@@ -77,7 +81,10 @@ def measure(
 
     tries = ((part, 0) for part in todo)
     with progress(f"score {family}", len(todo), "parts") as advance:
-        for _ in cluster.lanes(tries, submit, min(room, len(todo)), rescue, idle):
+        for images, nbytes in cluster.lanes(
+            tries, submit, partial(capacity.room, needs), rescue, idle
+        ):
+            metrics.measured(family, images, nbytes)
             advance(1)
 
 
@@ -86,7 +93,8 @@ class _Actor:
         self.family, self.model, self.images, self.decoders = family, model, images, decoders
         self.scorer: Scorer | None = None
 
-    def score(self, part: Part, dataset: str, marks: dict[str, str]) -> None:
+    def score(self, part: Part, dataset: str, marks: dict[str, str]) -> tuple[int, int]:
+        """Publishes the scores of a part; its images and bytes."""
         # Loaded here and not above, so that the error of a bad model file is the task's own.
         self.scorer = self.scorer or self._load(marks[self.family])
         errors = ledger.read_part(dataset, {"image": marks["image"]}, part.name, ["error"])
@@ -95,6 +103,7 @@ class _Actor:
         ledger.write_part(
             ledger.part_url(dataset, self.family, marks[self.family], part.name), table
         )
+        return table.num_rows, part.nbytes
 
     def _load(self, mark: str) -> Scorer:
         """The model, if this machine's is the one whose name its scores are to bear."""
@@ -112,17 +121,20 @@ class _Actor:
         return kind(self.model, self.decoders)
 
 
-def _room(family: str, model: Model) -> tuple[int, dict[str, int]]:
-    """How many actors the cluster has room for, and what one takes of it."""
-    if model.device == "cuda":
-        if not cluster.gpus():
-            raise HeadraceError(
-                f"measure: {family} is to run on cuda, and this Ray has no GPU; set its device to "
-                "cpu, or name a cluster that has one in RAY_ADDRESS"
-            )
-        return cluster.gpus(), {"num_gpus": 1, "num_cpus": _decoders()}
-    threads = min(model.threads, cluster.cpus_of_one())
-    return max(1, cluster.cpus() // threads), {"num_cpus": threads}
+def options(family: str, model: Model, stage: StageConfig) -> dict[str, Any]:
+    """What one actor takes: a GPU and its share of processors, or a processor a thread.
+
+    Raises HeadraceError if the model is to run on a GPU and the cluster has none.
+    """
+    if model.device != "cuda":
+        return stage.options(num_cpus=min(model.threads, capacity.cpus_of_one()))
+    if not capacity.gpus():
+        raise HeadraceError(
+            f"measure: {family} is to run on cuda, and this Ray has no GPU; set its device to "
+            "cpu, or name a cluster that has one in RAY_ADDRESS"
+        )
+    taken = stage.options(num_gpus=1)
+    return {"num_cpus": max(1, int(_decoders() * taken["num_gpus"]))} | taken
 
 
 def _decoders() -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 import ray
 
-from jobs import cluster
+from jobs import capacity, cluster
 from jobs.console import progress
 from jobs.engine import OnRay
 from pipeline import plan
@@ -93,7 +93,7 @@ def _shards(dataset: str, checked: Checked) -> None:
 
 def _room() -> int:
     """Tasks at once: the next one waits where the last one runs."""
-    return 2 * cluster.cpus()
+    return 2 * capacity.cpus()
 
 
 @ray.remote(max_retries=3)

@@ -7,7 +7,7 @@ from typing import Any
 
 import ray
 
-from jobs import cluster, metrics
+from jobs import capacity, cluster, metrics
 from jobs.config import CurateConfig
 from jobs.console import progress
 from jobs.decide import Decision
@@ -92,11 +92,11 @@ def _on_ray(
     if not numbers:
         return []
     options = config.stages.write.options()
-    cluster.check("write", options)
+    capacity.check("write", options)
     task = _shard_task.options(**options)
 
     def room() -> int:
-        return 2 * cluster.room(options)  # a second shard waits where the first is written
+        return 2 * capacity.room(options)  # a second shard waits where the first is written
 
     def submit(number: int) -> Any:
         return task.remote(*work(number))

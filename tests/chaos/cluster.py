@@ -57,6 +57,7 @@ def running(folder: Path, nodes: int) -> Iterator[Cluster]:
                 time.sleep(0.1)
             return process.pid
 
-        head = start("head", "--head", f"--port={port}", "--include-dashboard=false")
+        ports = [f"--port={port}", f"--ray-client-server-port={free_port()}"]
+        head = start("head", "--head", *ports, "--include-dashboard=false")
         second = start("second", f"--address={address}") if nodes == 2 else None
         yield Cluster(head, second, environment | {"RAY_ADDRESS": address})

@@ -4,8 +4,9 @@ import pytest
 import ray
 import torch
 
-from jobs import cluster, facts, scores
+from jobs import capacity, facts, scores
 from jobs.config import CurateConfig
+from jobs.stages import StageConfig
 from pipeline import ledger
 from pipeline.format.errors import HeadraceError
 from pipeline.measure import image
@@ -64,16 +65,17 @@ def scored(config: CurateConfig, family: str, model: scores.Model, mark: str | N
     ],
 )
 def test_actors_share_what_the_cluster_has(model, expected):
-    room, needs = scores._room("clip", model)
+    needs = scores.options("clip", model, StageConfig())
+    room = capacity.room(needs)
     assert (room, needs) == expected
     ready = ray.remote(lambda: 1).options(**needs)
     assert ray.get([ready.remote() for _ in range(room)], timeout=60) == [1] * room
 
 
 def test_a_cluster_without_a_gpu_is_refused(monkeypatch):
-    monkeypatch.setattr(cluster, "gpus", lambda: 0)
+    monkeypatch.setattr(capacity, "gpus", lambda: 0)
     with pytest.raises(HeadraceError, match="is to run on cuda, and this Ray has no GPU"):
-        scores._room("clip", ClipConfig(model="m", device="cuda"))
+        scores.options("clip", ClipConfig(model="m", device="cuda"), StageConfig())
 
 
 def test_both_embeddings_of_a_filter_are_published(config, tmp_path):

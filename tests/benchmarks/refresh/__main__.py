@@ -4,7 +4,7 @@
     python -m tests.benchmarks.refresh --out FOLDER --refreshes 10 --images-per-week 500
 
     FOLDER/rows.jsonl      one line for the first snapshot, one for each refresh
-    FOLDER/refresh.html    the same as charts
+    FOLDER/refresh.png     the same as charts
     FOLDER/pool, dataset   what it was made of, and what came out
 
 Image bytes, images measured, and the bytes of shards and indexes should be the same for every
@@ -23,7 +23,7 @@ import json
 from pathlib import Path
 
 from tests.benchmarks.refresh.chain import chain
-from tests.benchmarks.refresh.plot import page
+from tests.benchmarks.refresh.plot import picture
 
 SHOWN = ("refresh", "images_pool", "images_measured", "image_bytes_read")
 SHOWN += ("shard_bytes_written", "plan_bytes_written", "ledger_bytes")
@@ -47,7 +47,7 @@ def main() -> None:
             file.write(json.dumps(row) + "\n")
         seconds = (f"{row['seconds_of'].get(stage, 0):.2f}" for stage in STAGES)
         print(*(row[name] for name in SHOWN), *seconds, sep="\t", flush=True)
-    (given.out / "refresh.html").write_text(page(rows))
+    (given.out / "refresh.png").write_bytes(picture(rows))
 
 
 if __name__ == "__main__":

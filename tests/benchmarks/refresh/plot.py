@@ -1,9 +1,12 @@
 """Ten refreshes at one look: what stays flat, and what grows with the ledger."""
 
+import io
 from collections.abc import Sequence
-from functools import partial
 
+import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pipeline.report import charts
@@ -18,32 +21,33 @@ BYTES = {
     "plan written": "plan_bytes_written",
 }
 IMAGES = {"measured": "images_measured", "in the pool": "images_pool"}
-INCHES = 9.6, 3.4
+INCHES = 9.6, 9.0
 
 
-def page(rows: Sequence[Row]) -> str:
-    """Three charts: bytes, images, seconds by stage. The first snapshot is number 0."""
+def picture(rows: Sequence[Row]) -> bytes:
+    """A PNG of three charts: bytes, images, seconds by stage. The first snapshot is number 0."""
     stages = {stage: stage for row in rows for stage in row["seconds_of"]}
-    drawn = [
-        ("Bytes, MB", partial(_lines, rows=rows, named=BYTES, scale=1e-6)),
-        ("Images", partial(_lines, rows=rows, named=IMAGES)),
-        ("Seconds by stage", partial(_lines, rows=[r["seconds_of"] for r in rows], named=stages)),
-    ]
-    images, last = rows[0]["images_new"], rows[-1]["images_pool"]
-    parts = [f"<h2>{title}</h2>{charts.svg(title, draw, *INCHES)}" for title, draw in drawn]
-    head = f"<h1>{len(rows) - 1} refreshes of {images:,} new images each, to {last:,}</h1>"
-    return (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><title>headrace refresh</title>'
-        '<body style="font-family: sans-serif; max-width: 1000px; margin: 40px auto">'
-        f"{head}{''.join(parts)}</body></html>\n"
-    )
+    sink = io.BytesIO()
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(charts.STYLE)
+        figure = Figure(figsize=INCHES, layout="constrained")
+        megabytes, images, seconds = figure.subplots(3)
+        _lines(megabytes, rows, "MB", BYTES, 1e-6)
+        _lines(images, rows, "images", IMAGES)
+        _lines(seconds, [row["seconds_of"] for row in rows], "seconds", stages)
+        FigureCanvasAgg(figure).print_png(sink, metadata={"Software": None})
+    return sink.getvalue()
 
 
-def _lines(axes: Axes, rows: Sequence[Row], named: dict[str, str], scale: float = 1) -> None:
+def _lines(
+    axes: Axes, rows: Sequence[Row], what: str, named: dict[str, str], scale: float = 1
+) -> None:
     for number, (label, field) in enumerate(named.items()):
         values = [row.get(field, 0) * scale for row in rows]
         axes.plot(values, marker="o", markersize=4, color=COLOURS[number], label=label)
     axes.set_ylim(bottom=0)
+    axes.set_ylabel(what)
     axes.set_xlabel("refresh; 0 is the first snapshot")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=6, borderaxespad=0.3)

@@ -38,7 +38,9 @@ def unpin(snapshot: str, run: str) -> None:
 def pins(dataset: str) -> list[Pin]:
     """All pins of a dataset, in the order of their snapshots' ids."""
     folder = _folder(dataset)
-    return [_read(address.join(folder, name)) for name in sorted(store.names(folder))]
+    names = sorted(name for name in store.names(folder) if name.endswith(".json"))
+    found = [_read(address.join(folder, name)) for name in names]
+    return [one for one in found if one]
 
 
 def release(dataset: str, run: str) -> list[Pin]:
@@ -49,9 +51,14 @@ def release(dataset: str, run: str) -> list[Pin]:
     return mine
 
 
-def _read(url: str) -> Pin:
+def _read(url: str) -> Pin | None:
+    """None if it was taken back meanwhile."""
     try:
         return Pin(**json.loads(store.read_bytes(url)))
+    except HeadraceError:
+        if store.exists(url):
+            raise
+        return None
     except (ValueError, TypeError) as error:
         raise HeadraceError(f"{url}: not a pin of headrace: {error}; delete it") from error
 

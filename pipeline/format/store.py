@@ -4,15 +4,17 @@ import asyncio
 import contextlib
 import re
 import stat as modes
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import fsspec
 from fsspec.asyn import get_loop
 
 from pipeline.format import address, ending, faults
 from pipeline.format.errors import HeadraceError
+
+T = TypeVar("T")
 
 _BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
@@ -110,6 +112,25 @@ def reading(url: str) -> Iterator[None]:
         raise failure from error
 
 
+@contextlib.contextmanager
+def changing(url: str, done: str) -> Iterator[None]:
+    """The same while `url` is changed; what was not `done` is told so.
+
+    Raises FileExistsError where the file is not (any more) as the change supposes.
+    """
+    try:
+        yield
+    except (HeadraceError, FileExistsError):
+        raise
+    except Exception as error:
+        if faults.status(error) == faults.OVERTAKEN:
+            raise FileExistsError(address.redact(url)) from error
+        failure = faults.refusal(url, error, done)
+        if failure is None:
+            raise
+        raise failure from error
+
+
 def stat(url: str, timeout: float | None = None) -> Stat:
     """Size and version of a file. Local files use their time of change as the version.
 
@@ -117,7 +138,7 @@ def stat(url: str, timeout: float | None = None) -> Stat:
     """
     fs, path = filesystem(url)
     with reading(url):
-        return stat_of(url, _call(fs, "info", path, timeout=timeout))
+        return stat_of(url, call(fs, "info", path, timeout=timeout))
 
 
 def stat_of(url: str, info: dict[str, Any]) -> Stat:
@@ -153,10 +174,21 @@ def names(url: str) -> set[str]:
 
 
 def exists(url: str, timeout: float | None = None) -> bool:
-    """Whether a file is there. `timeout` is as in `read_bytes`."""
+    """Whether a file is there. `timeout` is as in `read_bytes`.
+
+    Raises Unavailable if the store does not tell.
+    """
     fs, path = filesystem(url)
     with reading(url):
-        return bool(_call(fs, "exists", path, timeout=timeout))
+        if not getattr(fs, "async_impl", False):
+            return bool(fs.exists(path))
+        try:  # fsspec's own `exists` takes any answer of a web server but 200 for a no
+            call(fs, "info", path, timeout=timeout)
+        except Exception as error:
+            if faults.is_missing(error):
+                return False
+            raise
+        return True
 
 
 @contextlib.contextmanager
@@ -176,19 +208,33 @@ def read_bytes(
     """
     fs, path = filesystem(url)
     with reading(url):
-        data: bytes = _call(fs, "cat_file", path, start=start, end=stop, timeout=timeout)
+        data: bytes = call(fs, "cat_file", path, start=start, end=stop, timeout=timeout)
     return data
 
 
-def _call(fs: Any, name: str, *args: Any, timeout: float | None, **options: Any) -> Any:
-    """Calls a method of a store. Only where it waits in a loop can the waiting be ended."""
+def call(fs: Any, name: str, *args: Any, timeout: float | None, **options: Any) -> Any:
+    """Calls a method of a store. Only where it waits in a loop can the waiting be ended: after
+    `timeout` seconds with TimeoutError, and with CancelledError when this thread's work ends."""
     if not getattr(fs, "async_impl", False):
         return getattr(fs, name)(*args, **options)
-    answer = asyncio.wait_for(getattr(fs, f"_{name}")(*args, **options), timeout)
-    return ending.result(asyncio.run_coroutine_threadsafe(answer, fs.loop))
+    return finish(fs, getattr(fs, f"_{name}")(*args, **options), timeout)
+
+
+def finish(fs: Any, work: Coroutine[Any, Any, T], timeout: float | None) -> T:
+    """The same of any work for a store that has a loop."""
+    return ending.result(asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, timeout), fs.loop))
 
 
 def is_local(url: str) -> bool:
     """Whether a file lies on a disk of this machine."""
+    return _speaks(url, "file")
+
+
+def is_s3(url: str) -> bool:
+    """Whether a file lies in a store that is spoken to as S3."""
+    return _speaks(url, "s3")
+
+
+def _speaks(url: str, protocol: str) -> bool:
     fs, _ = filesystem(url)
-    return "file" in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,))
+    return protocol in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,))

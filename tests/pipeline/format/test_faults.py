@@ -8,8 +8,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from botocore import exceptions as botocore
 
-from pipeline.format import store, writing
+from pipeline.format import faults, sending, store, writing
 from pipeline.format.errors import HeadraceError, Unavailable
+from pipeline.format.patience import Patience
 
 SIGNED = "/signed.tar?X-Amz-Credential=AKIAKEY&X-Amz-Signature=hunter2"
 
@@ -57,6 +58,15 @@ def test_a_busy_web_server_is_worth_another_try(web, use):
         use(f"{web}/503.tar")
 
 
+def test_whether_a_file_is_on_the_web_is_known_only_from_a_server_that_says_so(web):
+    assert store.exists(f"{web}/200.tar")
+    assert not store.exists(f"{web}/404.tar")
+    with pytest.raises(Unavailable, match=r"503\.tar: the store cannot be read: 503"):
+        store.exists(f"{web}/503.tar")
+    with pytest.raises(HeadraceError, match=r"403\.tar: reading is not allowed"):
+        store.exists(f"{web}/403.tar")
+
+
 def test_a_web_server_that_is_away_is_worth_another_try():
     with pytest.raises(Unavailable, match=r"a\.tar: the store cannot be read: "):
         store.stat("http://127.0.0.1:9/a.tar")
@@ -80,7 +90,8 @@ def publish(url: str) -> None:
 
 
 @pytest.mark.parametrize("use", [store.stat, store.read_bytes, publish])
-def test_the_signature_of_a_url_that_one_is_sent_to_is_never_repeated(web, use):
+def test_the_signature_of_a_url_that_one_is_sent_to_is_never_repeated(web, use, monkeypatch):
+    monkeypatch.setattr(sending, "patience", lambda: Patience(0.01, 0.01, 0.01, stall=0.1))
     with pytest.raises(HeadraceError, match=r"moved\.tar: .*503") as caught:
         use(f"{web}/moved.tar")
     assert "signed.tar" in str(caught.value)
@@ -114,6 +125,17 @@ def test_what_a_store_wraps_in_an_error_of_values_is_told_too():
     with pytest.raises(HeadraceError, match="Invalid bucket") as caught, store.reading("s3://b/a"):
         raise ValueError("s3fs") from botocore.ParamValidationError(report="Invalid bucket")
     assert not isinstance(caught.value, Unavailable)
+
+
+def test_a_store_that_gives_no_words_is_told_by_its_code():
+    answer = {"Error": {"Code": "SlowDown", "Message": None}}
+    error = OSError(errno.EBUSY, None)  # what s3fs makes of it
+    error.__cause__ = botocore.ClientError(answer, "PutObject")
+    read, written = faults.failure("s3://b/a", error), faults.refusal("s3://b/a", error, "written")
+    assert str(read) == "s3://b/a: the store cannot be read: SlowDown"
+    assert str(written) == "s3://b/a: not written: SlowDown"
+    assert isinstance(read, Unavailable)
+    assert isinstance(written, Unavailable)
 
 
 def test_a_path_with_a_nul_is_refused():

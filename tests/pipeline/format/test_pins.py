@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.format import pins
+from pipeline.format import pins, store
 from pipeline.format.errors import HeadraceError
 from pipeline.format.pins import Pin
 
@@ -36,6 +36,21 @@ def test_releasing_a_dead_run_removes_all_its_pins_and_no_others(tmp_path):
     released = pins.release(str(tmp_path / "web"), str(tmp_path / "run"))
     assert [one.snapshot for one in released] == ["a", "b"]
     assert pins.pins(str(tmp_path / "web")) == [Pin("b", f"file://{tmp_path}/other")]
+
+
+def test_what_a_killed_run_left_and_what_is_taken_back_meanwhile_are_no_pins(tmp_path, monkeypatch):
+    url, mine, listed = snapshot(tmp_path, "a"), str(tmp_path / "run"), store.names
+    pins.pin(url, mine)
+    pins.pin(url, "s3://bucket/run")
+    (tmp_path / "web" / "runs" / "pins" / ".a-b.json.killed.partial").touch()
+
+    def names(folder: str) -> set[str]:
+        found = listed(folder)
+        pins.unpin(url, mine)
+        return found
+
+    monkeypatch.setattr(store, "names", names)
+    assert pins.pins(str(tmp_path / "web")) == [Pin("a", "s3://bucket/run")]
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"run": "a"}'])

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,18 @@ class Headrace:
 def headrace() -> Headrace:
     """Runs `headrace` as a person would."""
     return Headrace()
+
+
+@pytest.fixture
+def headrace_here(capfd, monkeypatch) -> Callable[..., subprocess.CompletedProcess]:
+    """The command in this process: for what starts nothing that outlives it, and much sooner."""
+    from jobs.cli import main  # not before a test asks for it
+
+    def run(*words: str) -> subprocess.CompletedProcess:
+        monkeypatch.setattr(sys, "argv", ["headrace", *map(str, words)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return subprocess.CompletedProcess(words, ended.value.code or 0, *capfd.readouterr())
+
+    return run

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from jobs import cluster
 from jobs.config import CurateConfig, MixConfig, load
 from jobs.judging.config import EvaluateConfig
 from pipeline.format.errors import HeadraceError
@@ -134,6 +135,13 @@ def test_a_missing_file_and_broken_yaml_are_named(tmp_path):
         load(str(tmp_path / "broken.yaml"), CurateConfig)
 
 
+@pytest.fixture(scope="module")
+def one_worker():
+    """A Ray for the commands of several tests."""
+    with cluster.session(1):
+        yield
+
+
 def run_and_fail(headrace, tmp_path, **changes) -> str:
     """Runs a curation that must fail cleanly; returns what it says."""
     done = headrace("curate", curation.config_file(tmp_path, **changes))
@@ -145,8 +153,8 @@ def run_and_fail(headrace, tmp_path, **changes) -> str:
     return done.stderr.splitlines()[-1]
 
 
-def test_a_missing_source_is_named(headrace, tmp_path):
-    message = run_and_fail(headrace, tmp_path, sources=[{"url": str(tmp_path / "none-*.tar")}])
+def test_a_missing_source_is_named(headrace_here, one_worker, tmp_path):
+    message = run_and_fail(headrace_here, tmp_path, sources=[{"url": str(tmp_path / "none-*.tar")}])
     assert "none-*.tar" in message
     assert "check the path" in message
 
@@ -164,32 +172,34 @@ def test_an_unreadable_store_is_named(headrace, tmp_path, monkeypatch):
     assert "not-a-secret" not in message
 
 
-def test_a_full_disk_is_named_and_leaves_nothing_half_written(headrace, tmp_path):
+def test_a_full_disk_is_named_and_leaves_nothing_half_written(headrace_here, one_worker, tmp_path):
     dataset = tmp_path / "dataset"
     dataset.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(dataset)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("mounting a small disk needs root")
     try:
-        message = run_and_fail(headrace, tmp_path)
+        message = run_and_fail(headrace_here, tmp_path)
         assert str(dataset) in message
         assert "disk is full" in message
     finally:
         subprocess.run(["umount", str(dataset)], check=True)
 
 
-def test_a_source_that_changes_after_measuring_is_noticed(tmp_path, demo_data, headrace):
+def test_a_source_that_changes_after_measuring_is_noticed(
+    tmp_path, demo_data, headrace_here, one_worker
+):
     """The part's name holds size and time; a change behind both still cannot enter a shard."""
     tar = tmp_path / "0.tar"
     tar.write_bytes((demo_data / "pool" / "00000000.tar").read_bytes())
     times = (1_700_000_000, 1_700_000_000)
     os.utime(tar, times)
     config = curation.config_file(tmp_path, sources=[{"url": str(tar)}])
-    assert headrace("measure", config).returncode == 0
+    assert headrace_here("measure", config).returncode == 0
     data = bytearray(tar.read_bytes())
     data[1024:200_000] = bytes(len(data[1024:200_000]))
     tar.write_bytes(data)
     os.utime(tar, times)
-    done = headrace("write", config)
+    done = headrace_here("write", config)
     assert done.returncode == 1
     assert "is not what was measured" in done.stderr

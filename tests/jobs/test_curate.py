@@ -11,7 +11,7 @@ import torch
 import webdataset
 from safetensors.torch import save_file
 
-from jobs import curate, why
+from jobs import cluster, curate, why
 from pipeline import plan
 from pipeline.format.snapshot import Snapshot
 from tests.jobs import curation
@@ -52,6 +52,13 @@ def scored(tmp_path_factory) -> dict:
     clip = {"model": tiny_clip(folder / "clip")}
     decide = curation.fields(folder)["decide"] | {"cuts": [{"top_fraction": 0.5}]}
     return {"measure": {"clip": clip}, "decide": decide}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_worker():
+    """A Ray of one processor for every curation in this process."""
+    with cluster.session(1):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -128,10 +135,11 @@ def test_the_cut_keeps_half_of_all_scored_rows_to_the_row(snapshot, verdicts):
     assert snapshot.counts["low_score"] >= scored - scored // 2 - elsewhere
 
 
-def test_two_workers_make_the_same_bytes_as_one(snapshot, scored, tmp_path):
-    curate.run(curation.config(tmp_path / "two", **scored), workers=2)
+def test_two_workers_make_the_same_bytes_as_one(snapshot, scored, tmp_path, headrace):
+    done = headrace("curate", curation.config_file(tmp_path, **scored), "--workers", "2")
+    assert done.returncode == 0, done.stderr
     one = Path(snapshot.dataset.removeprefix("file://"))
-    assert curation.contents(tmp_path / "two") == curation.contents(one)
+    assert curation.contents(tmp_path / "dataset") == curation.contents(one)
 
 
 def test_running_again_measures_nothing_and_publishes_nothing_new(snapshot, scored):

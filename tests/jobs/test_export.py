@@ -9,7 +9,6 @@ from pathlib import Path
 import fsspec
 import pytest
 import torch
-import yaml
 
 from jobs import curate, export, mix
 from jobs.config import CurateConfig, MixConfig
@@ -17,6 +16,7 @@ from pipeline.format.errors import HeadraceError
 from tests.trainer.contrastive.models import VIT
 from tests.trainer.export import foreign
 from trainer import checkpoint, metrics
+from trainer.config import TrainConfig
 from trainer.contrastive.config import FilterConfig
 from trainer.export.read import read
 from trainer.model.aim import AIM
@@ -25,7 +25,7 @@ from trainer.train import train
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory, demo_data, headrace) -> Path:
+def trained(tmp_path_factory, demo_data) -> Path:
     """The folder of a run of six steps, with checkpoints at 2, 4 and 6."""
     work = tmp_path_factory.mktemp("trained")
     dataset = str(work / "dataset")
@@ -46,9 +46,7 @@ def trained(tmp_path_factory, demo_data, headrace) -> Path:
         "keep_checkpoints": 3,
         "threads": 1,
     }
-    (work / "train.yaml").write_text(yaml.safe_dump(fields))
-    done = headrace("train", work / "train.yaml")
-    assert done.returncode == 0, done.stderr
+    train(TrainConfig.model_validate(fields))
     return work / "run"
 
 
@@ -161,14 +159,14 @@ def test_a_checkpoint_in_a_store_is_exported_to_a_store(trained, tmp_path):
     assert stored[0] == stored[1]
 
 
-def test_the_commands_export_and_import(trained, tmp_path, headrace):
-    done = headrace("export", trained, "--out", tmp_path / "a", "--dtype", "bfloat16")
+def test_the_commands_export_and_import(trained, tmp_path, headrace_here):
+    done = headrace_here("export", trained, "--out", tmp_path / "a", "--dtype", "bfloat16")
     assert (done.returncode, done.stdout) == (0, f"{tmp_path / 'a'}\n"), done.stderr
     torch.save(foreign.release(SIZES["aim-demo"]), tmp_path / "w.pth")
-    done = headrace("import", tmp_path / "w.pth", "--out", tmp_path / "b")
+    done = headrace_here("import", tmp_path / "w.pth", "--out", tmp_path / "b")
     assert "without a pixel head" in done.stdout + done.stderr, done.stderr
     assert contents(tmp_path / "b").keys() == {"backbone.safetensors", "README.md", "config.json"}
-    done = headrace("import", tmp_path, "--out", tmp_path / "c")
+    done = headrace_here("import", tmp_path, "--out", tmp_path / "c")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
 
 

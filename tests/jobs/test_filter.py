@@ -74,7 +74,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_the_command_trains_once_and_what_it_prints_last_is_the_models_name(
-    tmp_path, config, headrace
+    tmp_path, config, headrace, headrace_here
 ):
     path, model = config("run"), tmp_path / "run" / "model"
     first = headrace("filter", "train", path)
@@ -83,7 +83,7 @@ def test_the_command_trains_once_and_what_it_prints_last_is_the_models_name(
     assert f"step {STEPS}/{STEPS}" in first.stderr
     made, log = contents(model), (tmp_path / "run" / "metrics.jsonl").read_text()
     assert {"open_clip_config.json", WEIGHTS, "filter.json"} == made.keys()
-    second = headrace("filter", "train", path)
+    second = headrace_here("filter", "train", path)
     assert (second.returncode, second.stdout) == (0, first.stdout), second.stderr
     assert contents(model) == made
     assert (tmp_path / "run" / "metrics.jsonl").read_text() == log, "nothing was trained again"
@@ -107,8 +107,8 @@ def test_an_earlier_state_is_exported_a_stage_goes_on_from_the_model_and_the_two
     assert len(set(weights)) == 3
 
 
-def test_what_a_person_must_mend_is_one_line(tmp_path, config, headrace):
-    done = headrace("filter", "train", config("run", pairs=str(tmp_path / "nowhere.tar")))
+def test_what_a_person_must_mend_is_one_line(tmp_path, config, headrace_here):
+    done = headrace_here("filter", "train", config("run", pairs=str(tmp_path / "nowhere.tar")))
     assert done.returncode == 1
     (said,) = (line for line in done.stderr.splitlines() if line.startswith("error: "))
     assert "nowhere.tar" in said

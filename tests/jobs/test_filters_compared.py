@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from jobs import compare, curate
+from jobs import cluster, compare, curate
 from jobs.config import CurateConfig, load
 from tests.conftest import DEMO_DATA
 from tests.pipeline.measure.test_clip_model import save_model
@@ -38,8 +38,15 @@ def families(folder: Path) -> list[Path]:
     return sorted((folder / "dataset" / "ledger" / "clip").iterdir())
 
 
+@pytest.fixture
+def session():
+    """One Ray for all that is curated."""
+    with cluster.session(2):
+        yield
+
+
 @pytest.mark.slow
-def test_fractions_and_filters_are_changed_and_compared(tmp_path, headrace):
+def test_fractions_and_filters_are_changed_and_compared(tmp_path, headrace_here, session):
     one, two = (save_model(tmp_path / f"filter{seed}", seed) for seed in (0, 1))
     half, third = config(tmp_path, one, 0.5), config(tmp_path, one, 0.3)
     curate.run(load(half, CurateConfig))
@@ -59,6 +66,6 @@ def test_fractions_and_filters_are_changed_and_compared(tmp_path, headrace):
     found = compare.run(third, other)
     enter, leave = (sum(m.total for m in moves) for moves in (found.entering, found.leaving))
     assert enter == leave > 0
-    said = headrace("plan", "--compare", third, other)
+    said = headrace_here("plan", "--compare", third, other)
     assert said.returncode == 0, said.stderr
     assert re.search(rf"\b{enter:,} enter, {leave:,} leave", said.stdout)

@@ -70,7 +70,8 @@ def fields(folder: Path, sources, **changes):
 
 def contents(folder: Path) -> dict[str, str]:
     files = sorted((folder / "first").iterdir())
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()}
+    files = (path for path in files if path.is_file())
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 @pytest.fixture(scope="module")

@@ -90,6 +90,8 @@ IMAGES = {
     "odd.json": b'{"uid": 7, "sha256": "12", "url": ["x"]}',
     "worse.json": b"[" * 100_000,
     "worse.png": b"4",
+    f"./{uid(5)}-2.png": b"5",
+    "key\udcff.png": b"6",
 }
 NOT_THERE = {
     "uid": uid(9),
@@ -115,6 +117,8 @@ def tar(tmp_path_factory) -> str:
         ("sha256", sha256(b"2"), "other"),
         ("sha256", sha256(b"?"), "other"),
         ("sha256", sha256(b"4"), "worse"),
+        ("uid", uid(5), f"./{uid(5)}-2"),
+        ("sha256", sha256(b"6"), r"key\xff"),
         ("url", "https://a.example.org/x", "other"),
         ("url", "https://*.example.org/*", "other"),
         ("domain", "example.org", "other"),
@@ -124,7 +128,7 @@ def test_an_image_is_met_by_whatever_names_it(tar, kind, entry, key):
     config = ListConfig(kind=kind, values=(entry, NOT_THERE[kind]))
     found = prove.prove_tar(tar, lists.prepare(ListsConfig(deny=(config,))).deny)
     assert [(hit.shard, hit.key) for hit in found.hits] == [(tar, key)]
-    assert (found.tars, found.samples) == (1, 5)
+    assert (found.tars, found.samples) == (1, 7)
 
 
 def test_what_is_not_there_is_not_met(tar):

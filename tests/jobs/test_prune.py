@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
@@ -12,6 +13,7 @@ from jobs import prune
 from pipeline.format import pins, retired, writing
 from pipeline.format.errors import HeadraceError
 from pipeline.format.snapshot import Snapshot, manifest_bytes, read_snapshot
+from tests.conftest import DEMO_DATA
 from tests.trainer.conftest import read_pictures, write_shard
 
 OLD = 1_000_000_000
@@ -136,6 +138,7 @@ def test_a_kill_between_two_deletions_changes_no_end(dataset, headrace_here, tmp
 def test_a_pinned_snapshot_is_refused_until_its_run_is_released_or_it_is_named(
     dataset, headrace_here, tmp_path, monkeypatch
 ):
+    monkeypatch.setattr(prune, "GRACE_SECONDS", 0)
     newest, middle, *_ = ids(dataset)
     run = f"file://{tmp_path}/run"
     pins.pin(f"{dataset}/snapshots/{middle}", run)
@@ -149,7 +152,6 @@ def test_a_pinned_snapshot_is_refused_until_its_run_is_released_or_it_is_named(
     headrace_here("prune", dataset, "--keep", "1", "--release", run)
     assert pins.pins(str(dataset)) == []
     pins.pin(f"{dataset}/snapshots/{middle}", run)
-    monkeypatch.setattr(prune, "GRACE_SECONDS", 0)
     named = headrace_here("prune", dataset, "--keep", "1", "--retire", middle, "--delete")
     assert named.returncode == 0, named.stderr
     assert on_disk(dataset) == shards_of(dataset, newest)
@@ -159,12 +161,13 @@ def test_shards_are_deleted_once_the_run_that_has_to_end_has_taken_its_pin_back(
     dataset, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(prune, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(prune, "GRACE_SECONDS", 30)
     oldest = ids(dataset)[2]
     url, before = f"{dataset}/snapshots/{oldest}", on_disk(dataset)
     pins.pin(url, str(tmp_path / "run"))
     with ThreadPoolExecutor(1) as pool:
         deleting = pool.submit(prune.delete, prune.look(str(dataset), keep=2, retire=[oldest]))
-        while not retired.is_retired(url):
+        while not (retired.is_retired(url) or deleting.done()):
             time.sleep(0.01)
         assert not wait([deleting], 0.2).done
         assert on_disk(dataset) == before
@@ -217,3 +220,37 @@ def test_files_that_are_none_of_ours_stay_however_old(dataset):
     before = files(dataset)
     prune.delete(prune.look(str(dataset), unfinished_after=0))
     assert files(dataset) == before
+
+
+def test_a_refresh_that_was_left_behind_and_goes_on_after_the_look_loses_nothing(dataset):
+    """It finds its shards of days ago finished, and publishes them."""
+    newest = ids(dataset)[0]
+    name, pictures = "00000000000000ff", read_pictures(DEMO_DATA / "target" / "val-00000.tar")
+    shard = write_shard(dataset, f"shards/{name}/00000000.tar", pictures[:2])
+    plan = f"snapshots/{name}/plan/00000000.parquet"
+    writing.publish(str(dataset / plan), b"decided")
+    age(dataset / "shards" / name)
+    age(dataset / "snapshots" / name)
+    found = prune.look(str(dataset))
+    assert {file.path for file in found.files} == {plan, shard.path, shard.index_path}
+    writing.publish(str(dataset / plan), b"decided")
+    prune.delete(found)
+    assert {plan, shard.path, shard.index_path} <= files(dataset)
+    publish(dataset, name, newest, [shard])
+    age(dataset)
+    prune.delete(found)
+    assert {plan, shard.path, shard.index_path} <= files(dataset)
+
+
+def test_a_child_that_latest_does_not_name_yet_is_kept(dataset):
+    newest, middle, *_ = ids(dataset)
+    (dataset / "LATEST").write_text(f"{middle}\n")
+    assert prune.look(str(dataset), keep=1).kept == (middle, newest)
+    assert prune.look(str(dataset), keep=1, retire=[newest]).kept == (middle,)
+
+
+def test_nothing_goes_where_a_manifest_lies_under_another_id(dataset):
+    shutil.copytree(dataset / "snapshots" / ids(dataset)[0], dataset / "snapshots" / ("ab" * 8))
+    age(dataset)
+    with pytest.raises(HeadraceError, match="a manifest's id is not its folder's name"):
+        prune.look(str(dataset))

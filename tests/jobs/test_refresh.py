@@ -20,6 +20,7 @@ from pipeline.format.errors import HeadraceError
 from pipeline.format.snapshot import Snapshot, index_tar, latest, read_parquet
 from tests.conftest import DEMO_DATA
 from tests.jobs import curation
+from tests.pipeline.making import png, tar_part
 
 TARS = sorted((DEMO_DATA / "pool").glob("*.tar"))
 
@@ -249,6 +250,19 @@ def test_a_rebase_decides_everything_anew_as_a_first_curation_would(weeks, tmp_p
     ]
     assert {row["generation"] for row in rows_of(third)} == {0}
     assert weeks.refresh(rebase=True) is None
+
+
+def test_a_rebase_on_other_bytes_with_the_same_verdicts_writes_them(tmp_path):
+    tar = tmp_path / "0.tar"
+    fields = {"sources": [{"url": str(tar)}], "decide": {}}
+    config = curation.config(tmp_path / "dataset", **fields)
+    tar_part(tar, {"0.png": png(1), "0.txt": b"a dog"})
+    first = refresh.run(config, 2)
+    tar_part(tar, {"0.png": png(1), "0.txt": b"the cat"})
+    second = refresh.run(config, 2, rebase=True)
+    assert second.parent == first.id
+    assert b"the cat" in (tmp_path / "dataset" / second.shards[0].path).read_bytes()
+    assert refresh.run(config, 2, rebase=True) is None
 
 
 def test_of_two_refreshes_from_one_parent_the_slower_is_stale_and_no_snapshot(weeks, monkeypatch):

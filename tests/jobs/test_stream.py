@@ -95,7 +95,7 @@ def test_a_plan_begins_where_the_newest_checkpoint_goes_on(config, tmp_path):
     assert stream.plan(run, 1, None, 1)["steps"][0]["step"] == 7
 
 
-def test_a_plan_reads_no_image_and_no_index(config, tmp_path, folder, headrace):
+def test_a_plan_reads_no_image_and_no_index(config, tmp_path, folder, headrace_here):
     for name in ("web", "trusted"):
         (source,) = (folder / name).glob("snapshots/*/manifest.json")
         copy = tmp_path / source.relative_to(folder)
@@ -107,13 +107,13 @@ def test_a_plan_reads_no_image_and_no_index(config, tmp_path, folder, headrace):
     fields["mixture"] = str(tmp_path / "mixture.json")
     (tmp_path / "train.yaml").write_text(yaml.safe_dump(fields))
     words = ("stream", "plan", tmp_path / "train.yaml", "--steps", "3", "--from", "2")
-    as_json = headrace(*words, "--json", "--ranks", "2")
+    as_json = headrace_here(*words, "--json", "--ranks", "2")
     assert as_json.returncode == 0, as_json.stderr
     planned = json.loads(as_json.stdout)
     assert planned["steps"] == stream.plan(config, 3, 2, 2)["steps"]
     whole = stream.plan(config, 3, 2, 1)["peak_bytes"]
     assert 0 < planned["peak_bytes"]["blocks"] < whole["blocks"]
-    lines = headrace(*words).stdout.splitlines()
+    lines = headrace_here(*words).stdout.splitlines()
     assert [line.split()[0] for line in lines[:4]] == ["step", "2", "3", "4"]
     assert "its ratio is 80.0000%" in lines[4]
     assert f"at most {sum(whole.values()) / 1e6:,.1f} MB on each of 1 ranks: blocks" in lines[-1]
@@ -141,17 +141,17 @@ def write_run(folder: Path, digests: list[int], **stream_fields) -> str:
     return str(folder)
 
 
-def test_two_runs_that_were_fed_the_same_are_equal_whatever_their_configs(tmp_path, headrace):
+def test_two_runs_that_were_fed_the_same_are_equal_whatever_their_configs(tmp_path, headrace_here):
     left = write_run(tmp_path / "a", [1, 2, 3])
     right = write_run(tmp_path / "b", [1, 2, 3], threads=9)
-    done = headrace("stream", "verify", left, right)
+    done = headrace_here("stream", "verify", left, right)
     assert (done.returncode, done.stdout) == (0, "equal: 3 steps\n")
 
 
-def test_the_first_step_that_differs_is_named_with_what_explains_it(tmp_path, headrace):
+def test_the_first_step_that_differs_is_named_with_what_explains_it(tmp_path, headrace_here):
     left = write_run(tmp_path / "a", [1, 2, 3, 4])
     right = write_run(tmp_path / "b", [1, 2, 7, 8], seed=5)
-    done = headrace("stream", "verify", left, right)
+    done = headrace_here("stream", "verify", left, right)
     assert done.returncode == 1
     assert done.stdout.splitlines() == [
         f"step 2 is the first that differs: {3:032x} and {7:032x}",

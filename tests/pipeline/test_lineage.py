@@ -78,6 +78,22 @@ def test_a_source_that_changed_in_place_is_a_new_part_beside_the_old_one(parent)
     assert found.gone == found.replaced == {"one"}
 
 
+def test_a_part_that_was_replaced_stays_so_when_its_source_is_no_longer_listed(parent):
+    """Of a source that came twice the parent's verdicts say which part was replaced."""
+    table = plan.read_sources(parent.url)
+    twice = pa.Table.from_pylist(
+        [row | {"source": ONE.source} for row in table.to_pylist()], plan.SOURCES_SCHEMA
+    )
+    writing.publish(plan.sources_url(parent.url), parquet_bytes(twice))
+    for fallen, stands in ((0, 1), (1, 0)):  # the older part stands where the source changed back
+        plan.write_part(parent.url, fallen, pa.table({"reason": ["source_replaced"]}))
+        plan.write_part(parent.url, stands, pa.table({"reason": ["too_small", None]}))
+        found = after(parent, [THREE])
+        assert found.replaced == {("two", "one")[fallen]}
+        assert not found.is_as_before
+        assert after(parent, []).is_as_before
+
+
 def test_a_rebase_knows_its_parent_and_takes_what_is_listed(parent):
     found = root([ONE, THREE], parent)
     assert (found.parts, found.generations, found.inherited) == ((ONE, THREE), (0, 0), 0)

@@ -1,15 +1,22 @@
-"""Real runs of the trainer in processes of their own, and what they left."""
+"""Real runs of the trainer, here and in processes of their own, and what they left."""
 
 import json
+import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
+import pytest
 import torch
 from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 
+from pipeline.format.errors import HeadraceError
+from tests.trainer.ranks import PIPES, ranks, worlds
 from trainer import checkpoint, metrics, proof, quarantine
+from trainer.config import RunConfig, TrainConfig
+from trainer.train import train as train_here
 
 MODEL = {
     "image_size": 32,
@@ -24,21 +31,73 @@ STEPS = 24
 
 
 def start(config: dict, ranks: int = 1, parent: Path | None = None) -> subprocess.Popen:
-    path = Path(config["mixture"]).with_name(f"{Path(config['run']).name}.json")
-    path.write_text(json.dumps(config))
+    """The program, or torchrun with so many of them."""
     launch = [sys.executable, "-m"]
     if ranks > 1:
         launch += ["torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", "-m"]
-    command = [*launch, "trainer", str(path), *([str(parent)] if parent else [])]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
+    command = [*launch, "trainer", write(config), *([str(parent)] if parent else [])]
+    return subprocess.Popen(command, **PIPES)
+
+
+def start_ranks(config: dict, count: int) -> list[subprocess.Popen]:
+    """The ranks of a run without torchrun, which a kill would leave them behind."""
+    command = [sys.executable, "-m", "trainer", write(config)]
+    return [subprocess.Popen(command, env=os.environ | world, **PIPES) for world in worlds(count)]
+
+
+def write(config: dict) -> Path:
+    """The config as the program reads it."""
+    path = Path(config["mixture"]).with_name(f"{Path(config['run']).name}.json")
+    path.write_text(json.dumps(config))
+    return path
 
 
 def train(config: dict, ranks: int = 1, parent: Path | None = None) -> Path:
-    process = start(config, ranks, parent)
-    _, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
+    """To the end: in this process, or in one for each of several ranks."""
+    if ranks == 1:
+        train_here(TrainConfig.model_validate(config), parent=str(parent) if parent else None)
+    else:
+        finish(start_ranks(config, ranks))
     return Path(config["run"])
+
+
+EACH = """
+import sys
+import torch.distributed as dist
+from pathlib import Path
+from trainer.config import TrainConfig
+from trainer.contrastive.config import FilterConfig
+from trainer.train import train
+
+kind, *paths = sys.argv[1:]
+dist.init_process_group("gloo")
+for path in paths:
+    train(globals()[kind].model_validate_json(Path(path).read_text()))
+dist.destroy_process_group()
+"""
+
+
+def train_each(
+    configs: Iterable[dict], count: int, folder: Path, kind: type[RunConfig] = TrainConfig
+) -> None:
+    """One run after the other: here, or by the same `count` ranks, whose start takes longest."""
+    if count == 1:
+        for config in configs:
+            train_here(kind.model_validate(config))
+        return
+    paths = []
+    for config in configs:
+        paths.append(folder / f"{Path(config['run']).name}.json")
+        paths[-1].write_text(json.dumps(config))
+    with ranks(count, EACH, kind.__name__, *paths) as started:
+        finish(started)
+
+
+def finish(processes: list[subprocess.Popen]) -> None:
+    """Waits for ranks that must end well."""
+    for process in processes:
+        _, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err
 
 
 def named(config: dict, name: str, **changes) -> dict:
@@ -95,8 +154,7 @@ def kill_at(step: int, config: dict, process: subprocess.Popen) -> None:
 
 
 def fail(config: dict, parent: Path | None = None) -> str:
-    process = start(config, parent=parent)
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == 1
-    assert "Traceback" not in err
-    return err
+    """What a run that cannot be says, in this process."""
+    with pytest.raises(HeadraceError) as raised:
+        train(config, parent=parent)
+    return str(raised.value)

@@ -9,8 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.trainer.ranks import ranks
-from tests.trainer.runs import MODEL, assert_bitwise_equal, facts, tensors
+from tests.trainer.runs import MODEL, assert_bitwise_equal, facts, tensors, train_each
 from trainer.config import TrainConfig
 from trainer.objective.targets.kmeans import fit
 from trainer.train import train
@@ -94,35 +93,16 @@ def numbers(line: dict) -> dict[str, float]:
     return chosen | line.get("validation", {})
 
 
-TRAIN_ALL = """
-import sys
-import torch.distributed as dist
-from pathlib import Path
-from trainer.config import TrainConfig
-from trainer.train import train
-
-dist.init_process_group("gloo")
-for path in sys.argv[1:]:
-    train(TrainConfig.model_validate_json(Path(path).read_text()))
-dist.destroy_process_group()
-"""
-
-
 @pytest.mark.slow
 def test_each_is_the_same_on_two_ranks_in_two_parts(run_config, tmp_path, files):
-    alone, paths = {}, []
+    alone, together = {}, []
     for name in OPTIONS:
         config = with_option(run_config, name, files) | {"threads": 1}
         train(TrainConfig.model_validate(config))
         alone[name] = facts(Path(config["run"]))
         compute = config.get("compute", {}) | {"micro_batches": 2, "recompute": True}
-        shared = config | {"run": str(tmp_path / "two" / name), "compute": compute}
-        paths.append(tmp_path / f"{name}.json")
-        paths[-1].write_text(json.dumps(shared))
-    with ranks(2, TRAIN_ALL, *paths) as started:
-        for process in started:
-            _, err = process.communicate(timeout=300)
-            assert process.returncode == 0, err
+        together.append(config | {"run": str(tmp_path / "two" / name), "compute": compute})
+    train_each(together, 2, tmp_path)
     for name in OPTIONS:
         for one, two in zip(alone[name], facts(tmp_path / "two" / name), strict=True):
             assert numbers(two) == pytest.approx(numbers(one), rel=1e-4), name

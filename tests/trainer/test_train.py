@@ -1,12 +1,8 @@
-"""Runs of the trainer in processes of their own: exact resume, any number of ranks, clear ends."""
+"""Runs of the trainer: exact resume, any number of ranks, clear ends."""
 
 import json
-import os
 import random
 import shutil
-import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -19,10 +15,12 @@ from tests.trainer.runs import (
     assert_bitwise_equal,
     facts,
     fail,
+    finish,
     kill_at,
     named,
     newest,
     start,
+    start_ranks,
     tensors,
     train,
     written,
@@ -135,18 +133,6 @@ def test_damage_is_counted_and_listed_alike_on_every_number_of_ranks(damaged, pi
     assert len(listed) == 2
 
 
-def ranks_of(config: dict, count: int) -> list[subprocess.Popen]:
-    """The ranks of a run without torchrun, which a kill would leave them behind."""
-    path = Path(config["mixture"]).with_name(f"{Path(config['run']).name}.json")
-    path.write_text(json.dumps(config))
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    world = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count)}
-    command = [sys.executable, "-m", "trainer", str(path)]
-    environments = [os.environ | world | {"RANK": str(rank)} for rank in range(count)]
-    return [subprocess.Popen(command, env=e, stderr=subprocess.PIPE) for e in environments]
-
-
 @pytest.mark.slow
 def test_a_run_killed_at_any_step_on_any_number_of_ranks_was_fed_what_an_undisturbed_one_was(
     damaged,
@@ -157,7 +143,7 @@ def test_a_run_killed_at_any_step_on_any_number_of_ranks_was_fed_what_an_undistu
     fed, drawn = Path(broken["run"]) / proof.NAME, random.Random(2401_08541)
     for ranks, begin in ((1, 3), (3, 18), (2, 33)):
         last = drawn.randrange(begin, begin + 12)
-        processes = ranks_of(broken, ranks)
+        processes = start_ranks(broken, ranks)
         while not fed.exists() or fed.stat().st_size < last * proof.WIDTH:
             assert all(process.poll() is None for process in processes)
             time.sleep(0.002)
@@ -166,8 +152,7 @@ def test_a_run_killed_at_any_step_on_any_number_of_ranks_was_fed_what_an_undistu
         for process in processes:
             process.communicate()
         assert 0 < len(proof.read(broken["run"])) < 60
-    for process in ranks_of(broken, 4):
-        assert process.wait(timeout=120) == 0, process.communicate()
+    finish(start_ranks(broken, 4))
     assert written(Path(broken["run"])) == written(whole)
     ends = [facts(run)[-1] for run in (whole, Path(broken["run"]))]
     assert [end["digest"] for end in ends] == [ends[0]["digest"]] * 2
@@ -177,11 +162,15 @@ def test_a_run_killed_at_any_step_on_any_number_of_ranks_was_fed_what_an_undistu
 def test_a_run_says_what_its_stream_will_hold_before_it_reads_a_shard(damaged, tmp_path):
     for shard in (tmp_path / "own").rglob("*.tar"):
         shard.unlink()
-    ratio, memory, *error = fail(damaged).splitlines()
+    process = start(damaged)
+    _, said = process.communicate(timeout=120)
+    ratio, memory, error = said.splitlines()
+    assert process.returncode == 1
     assert ratio == "no source is ever further from its ratio than 0 samples"
     assert memory.startswith("the stream holds at most ")
     assert " MB on each of 1 ranks: blocks " in memory
-    assert "no such file" in error[-1]
+    assert error.startswith("error: ")
+    assert "no such file" in error
 
 
 def test_too_much_damage_stops_the_run_with_source_and_reason(damaged):

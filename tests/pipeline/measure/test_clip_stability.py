@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 import torch
 
+from pipeline.clip.architectures import model_cfg
 from pipeline.clip.opening import new_model
 from pipeline.clip.saving import save
 from pipeline.format.snapshot import parquet_bytes
@@ -41,12 +42,18 @@ def part(tmp_path_factory) -> Part:
     return tar_part(tmp_path_factory.mktemp("part") / "0.tar", members)
 
 
+def shallow(architecture: str) -> dict:
+    """Two blocks of each tower: every size that a product has, in a sixth of the time."""
+    config = model_cfg(architecture, "model")
+    return config | {part: config[part] | {"layers": 2} for part in ("vision_cfg", "text_cfg")}
+
+
 @pytest.fixture(scope="module", params=["tiny", pytest.param("ViT-B-32", marks=pytest.mark.slow)])
 def model(request, tmp_path_factory) -> str:
     folder = tmp_path_factory.mktemp("clip") / "model"
     if request.param == "tiny":
         return save_model(folder)
-    made = new_model(request.param, 0, "model")
+    made = new_model(shallow(request.param), 0, "model")
     save(str(folder), made.model_cfg, made.preprocess_cfg, dict(made.clip.state_dict()), {})
     return f"{LOCAL}{folder}"
 

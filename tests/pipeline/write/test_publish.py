@@ -51,6 +51,15 @@ def test_the_next_snapshot_moves_latest_and_leaves_the_first(one):
     assert read_snapshot(one.url) == one
 
 
+@pytest.mark.parametrize("end", ["", "\r\n"])
+def test_latest_that_was_moved_by_hand_is_no_other_one_for_how_its_line_ends(one, tmp_path, end):
+    publish(one, None)
+    (tmp_path / "LATEST").write_bytes(f"{one.id}{end}".encode())
+    two = dataclasses.replace(one, id="2" * 16, parent=one.id)
+    publish(two, one.id)
+    assert latest(one.dataset) == two.id
+
+
 def test_latest_does_not_move_if_another_job_was_first(one, tmp_path):
     publish(one, None)
     late = dataclasses.replace(one, id="3" * 16)

@@ -11,8 +11,8 @@ from pipeline.clip.opening import new_model
 from tests.trainer.contrastive import dense
 from tests.trainer.contrastive.models import TIMM, VIT
 from tests.trainer.contrastive.poisoned import IMAGE
-from tests.trainer.contrastive.runs import ROOT, here, start, train
-from tests.trainer.runs import assert_bitwise_equal, facts, named, tensors
+from tests.trainer.contrastive.runs import ROOT, start
+from tests.trainer.runs import assert_bitwise_equal, facts, named, tensors, train_each
 from trainer import metrics, skipping
 from trainer.contrastive.config import FilterConfig
 from trainer.stream.stream import Stream
@@ -47,14 +47,13 @@ def check(fields: dict, tmp_path: Path, cuts: dict[str, tuple[int, dict]]) -> No
     config = FilterConfig.model_validate(fields)
     loss, expected = dense.loss_and_gradient(config, dense.first_batch(config))
     norm = torch.stack([one.norm() for one in expected.values()]).norm().item()
+    ways = {name: named(fields, name, compute=compute) for name, (_, compute) in cuts.items()}
+    for ranks in {ranks for ranks, _ in cuts.values()}:
+        same = (ways[name] for name, way in cuts.items() if way[0] == ranks)
+        train_each(same, ranks, tmp_path, FilterConfig)
     digests = set()
-    for name, (ranks, compute) in cuts.items():
-        cut = named(fields, name, compute=compute)
-        if ranks == 1:
-            here(cut)
-        else:
-            train(cut, ranks)
-        run = Path(cut["run"])
+    for way in ways.values():
+        run = Path(way["run"])
         dense.assert_alike(gradient(run, tmp_path), expected, TOLERANCE)
         (line,) = facts(run)
         assert line["loss"] == pytest.approx(loss, rel=1e-5)

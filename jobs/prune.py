@@ -8,6 +8,9 @@ without a manifest counts as left behind once its newest file is older than `unf
 hours, for a refresh that is at work writes some file every few minutes. Facts (the ledger) are
 never deleted: they keep what was taken down from coming back.
 
+A snapshot exists a moment before LATEST names it, and longer if its refresh was killed between the
+two. So a child of the newest is kept, and what was left behind is looked at again before it goes.
+
 Killed at any moment and run again, it comes to the same end: what is retired stays retired, and
 what no kept snapshot has is found again. An index goes before its tar: an index that is there says
 that the tar is whole.
@@ -53,6 +56,8 @@ class Pruning:
     """To be deleted."""
     spared: tuple[File, ...]
     """They may belong to a refresh that is under way."""
+    left_behind: float
+    """Until when they do, by the newest of them, in seconds since 1970."""
     holding: tuple[Holding, ...]
     """Kept snapshots with images that the newest one took down."""
 
@@ -66,16 +71,18 @@ def look(
     """What there is to delete; nothing is done.
 
     Retires all but the newest `keep` of the chain of LATEST that are not retired yet, and those
-    that `retire` names. Raises HeadraceError if one of these is unknown or LATEST.
+    that `retire` names. Raises HeadraceError if one of these is unknown or LATEST, or if a
+    snapshot is not what its folder says.
     """
-    dataset = address.absolute(dataset)
+    dataset, left_behind = address.absolute(dataset), time.time() - 3600 * unfinished_after
     line, beside = _published(dataset)
     found = [*line, *beside]
     gone = {one.id for one in found if retired.is_retired(one.url)}
     named = _named(found, retire) - gone
     standing = [one.id for one in (line if keep else found) if one.id not in gone | named]
-    kept = set(standing[:keep])
-    files, spared = unreferenced(dataset, found, kept, time.time() - 3600 * unfinished_after)
+    coming = {one.id for one in beside if one.parent == line[0].id}
+    kept = {*standing[:keep], *(coming - gone - named)}
+    files, spared = unreferenced(dataset, found, kept, left_behind)
     return Pruning(
         dataset=dataset,
         kept=tuple(one.id for one in found if one.id in kept),
@@ -85,6 +92,7 @@ def look(
         asked_for=frozenset(named),
         files=tuple(files),
         spared=tuple(spared),
+        left_behind=left_behind,
         holding=tuple(holding(line[0], [one for one in found[1:] if one.id in kept])),
     )
 
@@ -98,8 +106,14 @@ def _published(dataset: str) -> tuple[list[Snapshot], list[Snapshot]]:
         )
     line = chain.chain(chain.read(dataset, newest))
     retired.check(line[0].url)
-    known = {one.id for one in line}
-    return line, [chain.read(dataset, name) for name in chain.ids(dataset) if name not in known]
+    known, names = {one.id for one in line}, chain.ids(dataset)
+    beside = [chain.read(dataset, name) for name in names if name not in known]
+    if sorted(one.id for one in (*line, *beside)) != names:  # then one's files pass for nobody's
+        raise HeadraceError(
+            f"{address.join(dataset, 'snapshots')}: a manifest's id is not its folder's name; "
+            f"`headrace verify {dataset}` names it: restore it, or move the copy out"
+        )
+    return line, beside
 
 
 def _named(found: Sequence[Snapshot], names: Collection[str]) -> set[str]:
@@ -127,16 +141,26 @@ def delete(pruning: Pruning) -> None:
         url = address.join(pruning.dataset, "snapshots", name)
         retired.retire(url, successor=pruning.kept[0])
     _wait_for_runs(pruning)
-    indexes = [file for file in pruning.files if file.path.endswith(INDEX)]
-    others = [file for file in pruning.files if not file.path.endswith(INDEX)]
+    files = _still_unreferenced(pruning)
+    indexes = [file for file in files if file.path.endswith(INDEX)]
+    others = [file for file in files if not file.path.endswith(INDEX)]
     with (
-        progress("delete", len(pruning.files), "files") as advance,
+        progress("delete", len(files), "files") as advance,
         ThreadPoolExecutor(REMOVALS) as pool,
     ):
         for group in (indexes, others):
             urls = [address.join(pruning.dataset, file.path) for file in group]
             for _ in pool.map(writing.remove, urls):
                 advance(1)
+
+
+def _still_unreferenced(pruning: Pruning) -> list[File]:
+    """The files to delete but for those that a refresh went on with since the look."""
+    line, beside = _published(pruning.dataset)
+    found = [*line, *beside]
+    kept = {one.id for one in found} - {*pruning.retiring, *pruning.retired}
+    files, _ = unreferenced(pruning.dataset, found, kept, pruning.left_behind)
+    return sorted(set(pruning.files) & set(files), key=lambda file: file.path)
 
 
 def _refuse_pinned(pruning: Pruning) -> None:

@@ -76,7 +76,7 @@ def inputs(config: CurateConfig, parent: Snapshot | None, rebase: bool) -> Input
 def is_up_to_date(config: CurateConfig, found: Inputs, parent: Snapshot) -> bool:
     """Whether nothing that a verdict depends on has changed: sources, settings, files, models."""
     same = decide.identity_of(config) == parent.config and found.families == parent.ledger
-    return same and not found.lineage.new and not found.lineage.replaced
+    return same and found.lineage.is_as_before
 
 
 def _pass_gates(

@@ -72,8 +72,10 @@ def _manifest(dataset: str, name: str, ids: Sequence[str], checked: Checked) -> 
         checked.found([str(error)])
         return False
     checked.found(manifest.check(snapshot, name, ids))
-    if retired.is_retired(address.join(dataset, "snapshots", name)):
+    url = address.join(dataset, "snapshots", name)
+    if retired.is_retired(url):
         checked.retired += 1
+        checked.found(listed(manifest.check_retired(url, ids)))
         return False
     checked.shards |= dict.fromkeys(snapshot.shards, False)
     return snapshot.id == name

@@ -1,10 +1,15 @@
 """The pool of a snapshot that goes on from another: the parent's parts, and then what is new."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from pipeline import plan
+from pipeline.decide.verdict import Reason
 from pipeline.format.snapshot import Snapshot
 from pipeline.pool.sample import Part
 
@@ -22,7 +27,9 @@ class Lineage:
     gone: frozenset[str] = frozenset()
     """The parent's parts that the config's sources hold no more; their facts are in the ledger."""
     replaced: frozenset[str] = frozenset()
-    """Those of them whose source is there, with other bytes."""
+    """Those of them whose source had other bytes since, whether it is still there or not."""
+    replaced_before: frozenset[str] = frozenset()
+    """Those that the parent has as replaced already."""
     not_downloaded: tuple[int, ...] = ()
     """Of each inherited part: rows of its sidecar that never had an image."""
 
@@ -30,6 +37,11 @@ class Lineage:
     def new(self) -> tuple[Part, ...]:
         """What the parent does not have."""
         return self.parts[self.inherited :]
+
+    @property
+    def is_as_before(self) -> bool:
+        """Whether the pool is the parent's, part by part."""
+        return not self.new and self.replaced == self.replaced_before
 
 
 def root(listed: Sequence[Part], parent: Snapshot | None = None) -> Lineage:
@@ -41,7 +53,7 @@ def after(parent: Snapshot, listed: Sequence[Part]) -> Lineage:
     """The parent's pool and what is listed beyond it, in generations.
 
     A source that is no longer listed keeps its parts and their verdicts. One that has other bytes
-    than before has new parts beside the replaced ones.
+    than before has new parts beside the replaced ones, which stay replaced when it goes later.
     """
     known = plan.read_sources(parent.url).to_pylist()
     here = {part.name: part for part in listed}
@@ -50,7 +62,8 @@ def after(parent: Snapshot, listed: Sequence[Part]) -> Lineage:
     names = {row["part"] for row in known}
     new = tuple(part for part in listed if part.name not in names)
     gone = {row["part"] for row in known if row["part"] not in here}
-    replaced = {row["part"] for row in known if row["part"] in gone and row["source"] in sources}
+    before = _replaced_in(parent, known)
+    now = {row["part"] for row in known if row["source"] in sources}
     next_one = max((row["generation"] for row in known), default=-1) + 1
     return Lineage(
         parts=old + new,
@@ -58,9 +71,23 @@ def after(parent: Snapshot, listed: Sequence[Part]) -> Lineage:
         parent=parent,
         inherited=len(old),
         gone=frozenset(gone),
-        replaced=frozenset(replaced),
+        replaced=frozenset(gone & (now | before)),
+        replaced_before=frozenset(before),
         not_downloaded=tuple(row["not_downloaded"] for row in known),
     )
+
+
+def _replaced_in(parent: Snapshot, known: Sequence[dict[str, Any]]) -> set[str]:
+    """Parts that fell in the parent because their source had changed. Only of a source that came
+    in several generations are verdicts read."""
+    came = Counter(source for source, _ in {(row["source"], row["generation"]) for row in known})
+    found = set()
+    for number, row in enumerate(known):
+        if came[row["source"]] > 1:
+            reasons = plan.read_part(parent.url, number, ["reason"])["reason"]
+            if pc.is_in(pa.scalar(Reason.SOURCE_REPLACED.value), value_set=reasons).as_py():
+                found.add(row["part"])
+    return found
 
 
 def _remembered(row: dict[str, Any]) -> Part:

@@ -48,12 +48,16 @@ def check(snapshot: str) -> None:
     successor, seen = snapshot, set[str]()
     while successor not in seen and is_retired(successor):  # an edited file may lead in a circle
         seen.add(successor)
-        successor = _successor(successor)
+        successor = successor_of(successor)
     if seen:
         raise Retired(snapshot, successor)
 
 
-def _successor(snapshot: str) -> str:
+def successor_of(snapshot: str) -> str:
+    """URL of the one to go on with from a retired snapshot, by its URL.
+
+    Raises HeadraceError if its file is damaged.
+    """
     url = address.join(snapshot, NAME)
     try:
         name = json.loads(store.read_bytes(url))["successor"]

@@ -7,16 +7,27 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import plan
-from pipeline.format import address, store
+from pipeline.format import address, retired, store
 from pipeline.format.snapshot import Snapshot, snapshot_id
 
 
 def check_latest(dataset: str, ids: Collection[str]) -> Iterator[str]:
-    """Whether LATEST names one of the published snapshots, whose `ids` are these."""
+    """Whether LATEST names one of the published snapshots, whose `ids` are these, and none that is
+    retired."""
     url = address.join(dataset, "LATEST")
     newest = store.read_bytes(url).decode(errors="replace").strip()
     if newest not in ids:
         yield f"{url}: names {newest!r}, which is no snapshot here"
+    elif retired.is_retired(address.join(dataset, "snapshots", newest)):
+        yield f"{url}: names {newest!r}, which was retired: its shards may be gone"
+
+
+def check_retired(snapshot: str, ids: Collection[str]) -> Iterator[str]:
+    """Whether the retired snapshot at a URL says which of all that there are succeeds it."""
+    successor = retired.successor_of(snapshot).rpartition("/")[2]
+    if successor not in ids:
+        url = address.join(snapshot, retired.NAME)
+        yield f"{url}: says that {successor!r} succeeds it, which is no snapshot here"
 
 
 def check(snapshot: Snapshot, name: str, ids: Collection[str]) -> Iterator[str]:

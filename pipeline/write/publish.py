@@ -66,8 +66,12 @@ def _write_manifest(snapshot: Snapshot) -> bool:
 
 
 def _move(snapshot: Snapshot, expected: str | None) -> bool:
-    line = f"{expected}\n".encode() if expected else None
-    return writing.swap(address.join(snapshot.dataset, "LATEST"), line, f"{snapshot.id}\n".encode())
+    url = address.join(snapshot.dataset, "LATEST")
+    # As it stands: whoever moved it by hand may have ended the line otherwise.
+    held = store.read_bytes(url) if store.exists(url) else None
+    if (held or b"").decode().strip() != (expected or ""):
+        return False
+    return writing.swap(url, held, f"{snapshot.id}\n".encode())
 
 
 def _descends(newest: str | None, snapshot: Snapshot) -> bool:

@@ -303,6 +303,19 @@ def test_images_unlike_the_parents_stop_before_anything_is_published(weeks):
     assert refresh.run(weeks.config(gates=tight), 2, accept_drift=True).parent == second.id
 
 
+def test_an_old_image_that_comes_to_stand_and_whose_source_is_gone_is_told_of_at_once(tmp_path):
+    tar_part(tmp_path / "0.tar", {"0.png": png(0), "1.png": png(1)})
+    tar_part(tmp_path / "1.tar", {})
+    rules = {"quotas": {"per": "format", "at_most": 1}}
+    fields = {"sources": [{"url": str(tmp_path / "*.tar")}], "decide": rules}
+    first = refresh.run(curation.config(tmp_path / "dataset", **fields), 2)
+    (kept,) = [row["uid"] for row in rows_of(first) if row["keep"]]
+    (tmp_path / "0.tar").unlink()
+    rules["lists"] = {"deny": [{"kind": "uid", "values": [kept]}]}
+    with pytest.raises(HeadraceError, match=r"0.tar: is no more, and images of it come to stand"):
+        refresh.run(curation.config(tmp_path / "dataset", **fields), 2, accept_drift=True)
+
+
 def test_images_that_are_altered_otherwise_than_the_parents_are_refused(weeks):
     with pytest.raises(HeadraceError, match=r"write.alter: .* --rebase"):
         weeks.refresh(write={"alter": {"max_side": 64}})

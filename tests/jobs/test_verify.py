@@ -194,6 +194,21 @@ def no_latest(dataset: Path) -> str:
     return r"LATEST: no such file"
 
 
+def retire_the_newest(dataset: Path) -> str:
+    retired.retire(newest(dataset).url, newest(dataset).parent)
+    return rf"LATEST: names '{newest(dataset).id}', which was retired"
+
+
+def retired_for_nobody(dataset: Path) -> str:
+    retired.retire(f"{dataset}/snapshots/{newest(dataset).parent}", "00ff")
+    return r"retired\.json: says that '00ff' succeeds it, which is no snapshot here"
+
+
+def retired_by_damage(dataset: Path) -> str:
+    (local(newest(dataset).url) / retired.NAME).write_bytes(b"{")
+    return r"retired\.json: does not say what succeeds it"
+
+
 def remove_a_part(dataset: Path) -> str:
     path = local(plan.part_url(newest(dataset).url, 1))
     path.unlink()
@@ -269,6 +284,9 @@ def a_key_twice(dataset: Path) -> str:
         latest_to_nowhere,
         no_latest,
         flip_a_bit_of_latest,
+        retire_the_newest,
+        retired_for_nobody,
+        retired_by_damage,
         remove_a_part,
         remove_sources,
         drop_a_row,

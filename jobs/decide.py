@@ -27,7 +27,7 @@ from pipeline.decide.layout import Span
 from pipeline.decide.pool import Pool
 from pipeline.decide.views import PDQ_RADIUS, recall_of
 from pipeline.format import address, writing
-from pipeline.format.snapshot import Snapshot, parquet_bytes, snapshot_id
+from pipeline.format.snapshot import parquet_bytes, snapshot_id
 from pipeline.lineage import Lineage
 from pipeline.pool import source
 
@@ -55,8 +55,7 @@ class Decision:
 def run(config: CurateConfig, found: Inputs, workers: int | None = None) -> Decision:
     """Decides, and keeps the plan and the list of sources under the snapshot's id.
 
-    Verdicts and places that are the parent's, on its parts, are its plan: they have its id, and are
-    kept there.
+    A plan that is the parent's has its id, and is kept there; a rebase has an id of its own.
     """
     with recording("decide", config.dataset_url, config) as record, record.stage("decide"):
         pool, parent = pool_of(config, found), found.lineage.parent
@@ -64,7 +63,7 @@ def run(config: CurateConfig, found: Inputs, workers: int | None = None) -> Deci
         identity = identity_of(config)
         with engine_for(config, pool, workers) as engine:
             decided = verdicts(engine, config, found, pool)
-            if parent and _is_plan_of(parent, decided, sources):
+            if parent and found.lineage.inherited and decided.sha256 == parent.plan_sha256:
                 name = parent.id
             else:
                 name = snapshot_id(identity, decided.sha256, parent.id if parent else None)
@@ -87,12 +86,6 @@ def run(config: CurateConfig, found: Inputs, workers: int | None = None) -> Deci
             heritage=decided.heritage,
             not_downloaded=pc.sum(sources["not_downloaded"]).as_py() or 0,
         )
-
-
-def _is_plan_of(parent: Snapshot, decided: Decided, sources: pa.Table) -> bool:
-    """A rebase may find the same verdicts on other bytes: the parts are named by these."""
-    same = decided.sha256 == parent.plan_sha256
-    return same and sources["part"].equals(plan.read_sources(parent.url)["part"])
 
 
 def identity_of(config: CurateConfig) -> dict[str, Any]:
@@ -142,7 +135,8 @@ def pool_of(config: CurateConfig, found: Inputs) -> Pool:
     with ThreadPoolExecutor(LISTINGS_AT_ONCE) as threads:
         rows = tuple(threads.map(count, names))
     load = partial(ledger.read_part, config.dataset_url, found.families)
-    return Pool(names, found.lineage.generations, rows, load, found.lineage.replaced)
+    lineage = found.lineage
+    return Pool(names, lineage.generations, rows, load, lineage.replaced, lineage.gone)
 
 
 def _references(config: CurateConfig, found: Inputs) -> pa.Table | None:

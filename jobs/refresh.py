@@ -11,7 +11,6 @@ from jobs.decide import Decision
 from jobs.holding import holding
 from jobs.measure import Inputs
 from jobs.record import recording
-from pipeline.decide.verdict import Reason
 from pipeline.format import address
 from pipeline.format.chain import published
 from pipeline.format.errors import HeadraceError
@@ -50,8 +49,8 @@ def run(
                 with record.stage("gates"):
                     _pass_gates(config, found, decision, parent, workers, accept_drift)
             snapshot = write.run(config, found, decision, workers)
-        if parent:
-            _tell_who_holds(snapshot, parent)
+        if len(decision.heritage.gone):
+            _tell_who_holds(snapshot)
     return snapshot
 
 
@@ -101,13 +100,10 @@ def _pass_gates(
         )
 
 
-def _tell_who_holds(snapshot: Snapshot, parent: Snapshot) -> None:
+def _tell_who_holds(snapshot: Snapshot) -> None:
     """After takedowns: they are out of this snapshot, and erased when no older one has them."""
-    down = [one.counts.get(Reason.TAKEN_DOWN, 0) for one in (parent, snapshot)]
-    if down[1] <= down[0]:
-        return
-    others = [one for one in published(snapshot.dataset)[1:] if not is_retired(one.url)]
-    held = holding(snapshot, others)
+    others = [one for one in published(snapshot.dataset) if one.id != snapshot.id]
+    held = holding(snapshot, [one for one in others if not is_retired(one.url)])
     if held:
         names = ", ".join(f"{one.snapshot} ({one.images:,})" for one in held)
         retire = " ".join(f"--retire {one.snapshot}" for one in held)

@@ -113,7 +113,7 @@ def _plan(snapshot: Snapshot, checked: Checked) -> None:
     parts = _parts(snapshot, sources["rows"].to_pylist(), checked)
     if any(part.damages for part in parts):
         return
-    checked.found(verdicts.check_whole(snapshot, parts))
+    checked.found(verdicts.check_whole(snapshot, sources["part"].to_pylist(), parts))
     _places(snapshot, parts, checked)
     checked.found(_keys(snapshot, sources["first_row"].to_pylist()))
 

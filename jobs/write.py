@@ -14,8 +14,7 @@ from jobs.decide import Decision
 from jobs.measure import Inputs
 from jobs.record import recording
 from pipeline.decide.layout import Span
-from pipeline.format import address, retired, store
-from pipeline.format.errors import HeadraceError
+from pipeline.format import address, retired
 from pipeline.format.snapshot import Shard, Snapshot, latest
 from pipeline.write.alter import AlterConfig
 from pipeline.write.alter import columns as alter_columns
@@ -38,7 +37,6 @@ def run(
         parent = found.lineage.parent
         expected = parent.id if parent else latest(config.dataset_url)
         retired.check(address.join(config.dataset_url, "snapshots", decision.id))
-        _refuse_what_cannot_be_read(found, decision)
         with cluster.session(workers):
             inherited = _inherited(config, decision, parent)
             shards = inherited + _new_shards(config, found, decision)
@@ -57,17 +55,6 @@ def run(
         publish(snapshot, expected)
         record.note(snapshot=snapshot.id, counts=snapshot.counts)
         return snapshot
-
-
-def _refuse_what_cannot_be_read(found: Inputs, decision: Decision) -> None:
-    """Old images may come to stand when others go; their bytes are in no shard."""
-    for part, span in zip(found.lineage.parts, decision.spans, strict=True):
-        if span and part.name in found.lineage.gone and not store.exists(part.source):
-            raise HeadraceError(
-                f"{part.source}: is no more, and images of it come to stand that are in no shard: "
-                "a quota or cut has room, or they were denied before; bring it back, keep the "
-                "settings of before, or run `headrace refresh --rebase`"
-            )
 
 
 def _inherited(config: CurateConfig, decision: Decision, parent: Snapshot | None) -> list[Shard]:

@@ -98,6 +98,14 @@ def digest(table: pa.Table) -> bytes:
     return hashing.digest()
 
 
+def name_of(parts: Sequence[str], digests: Sequence[bytes]) -> str:
+    """What names a plan, 64 hex digits: its parts, whose names stand for the pool's bytes, and the
+    digest of the verdicts on each, in pool order."""
+    hashing = hashlib.sha256("\n".join(parts).encode())
+    hashing.update(b"".join(digests))
+    return hashing.hexdigest()
+
+
 def _content(column: pa.Array) -> Iterator[bytes]:
     """Which values are there, and what they are: the same for equal columns.
 

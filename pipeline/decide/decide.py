@@ -6,7 +6,6 @@ each other follow here in their order: score cuts, duplicates, quotas. Last, kep
 places in shards.
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,7 +20,7 @@ from pipeline.decide import cut, duplicates, layout, over_quota
 from pipeline.decide import selection as subset
 from pipeline.decide.config import DecideConfig
 from pipeline.decide.engine import Engine, Handle
-from pipeline.decide.heritage import Heritage, Parent
+from pipeline.decide.heritage import Heritage, Parent, drop_gone, held
 from pipeline.decide.judge import Prepared, judge
 from pipeline.decide.judge import columns as judge_columns
 from pipeline.decide.layout import Span, WriteConfig
@@ -77,7 +76,8 @@ def decide(
 ) -> Decided:
     """Judges every row of the pool. `tell` hears of each step that begins.
 
-    The verdicts do not depend on `parent`; where the kept rows lie does.
+    The verdicts do not depend on `parent`, but that no row of a part that is gone enters; where the
+    kept rows lie does.
     """
     tell("rules of one row")
     pool = replace(pool, load=engine.share(pool.load))
@@ -101,11 +101,14 @@ def decide(
         tell(f"quotas per {config.quotas.per}")
         tables = over_quota.apply(engine, pool, tables, config.quotas)
     tell("places in shards")
-    placed, spans, heritage = layout.apply(engine, pool, tables, write, parent)
+    before = engine.map(held, repeat(engine.share(parent)), range(len(tables)), tables)
+    gone = [part in pool.gone for part in pool.parts]
+    tables = engine.map(drop_gone, tables, before, gone)
+    placed, spans, heritage = layout.apply(engine, pool, tables, before, write, parent)
     plans = engine.map(planned, load, pool.parts, tables, placed)
-    digests = b"".join(engine.get(found) for found in engine.map(plan.digest, plans))
+    digests = [engine.get(found) for found in engine.map(plan.digest, plans)]
     counts = sum((Counter(engine.get(n)) for n in engine.map(plan.counts, plans)), Counter[str]())
-    name = hashlib.sha256(digests).hexdigest()
+    name = plan.name_of(pool.parts, digests)
     told = dict(sorted(counts.items()))
     return Decided(plans, spans, heritage, name, told, cuts, selected)
 

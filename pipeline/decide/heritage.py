@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.decide.verdict import Mask, standing
+from pipeline.decide.verdict import Mask, Reason, drop, standing
 from pipeline.format.errors import HeadraceError
 
 Places = npt.NDArray[np.int64]
@@ -84,6 +84,15 @@ def staying(rows: pa.Table, before: pa.Table) -> Mask:
 def entering(rows: pa.Table, before: pa.Table) -> Mask:
     """JUDGED rows that stand, and that the parent does not have."""
     return standing(rows) & (places_of(before) < 0)
+
+
+def drop_gone(rows: pa.Table, before: pa.Table, gone: bool) -> pa.Table:
+    """JUDGED rows of one part; if its source is gone, without those that would enter."""
+    if not gone:
+        return rows
+    detail = "the parent does not keep it, and its source is no longer listed"
+    mask = entering(rows, before)
+    return drop(rows, mask, Reason.SOURCE_GONE, lambda at: [detail] * len(at))
 
 
 def leaving(rows: pa.Table, before: pa.Table) -> Places:

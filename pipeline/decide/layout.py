@@ -16,7 +16,6 @@ from pipeline.decide.heritage import (
     Heritage,
     Parent,
     entering,
-    held,
     heritage,
     leaving,
     places_of,
@@ -75,11 +74,15 @@ class Span:
 
 
 def apply(
-    engine: Engine, pool: Pool, tables: list[Handle], config: WriteConfig, parent: Parent
+    engine: Engine,
+    pool: Pool,
+    tables: list[Handle],
+    before: list[Handle],
+    config: WriteConfig,
+    parent: Parent,
 ) -> tuple[list[Handle], list[Span | None], Heritage]:
     """PLACED rows, one for each JUDGED row; each part's span, None where nothing enters; and what
-    is taken over of the parent."""
-    before = engine.map(held, repeat(engine.share(parent)), range(len(tables)), tables)
+    is taken over of the parent. `before` are the HELD rows of each table."""
     taken = heritage(parent, map(engine.get, engine.map(leaving, tables, before)))
     repeated = engine.shuffle(engine.map(kept_uids, tables, before), "uid", repeats)
     own = slices(repeated, pool.bounds, REPEATED)

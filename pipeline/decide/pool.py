@@ -23,6 +23,8 @@ class Pool:
     load: Load
     replaced: frozenset[str] = frozenset()
     """Parts of before whose source has other bytes now: none of their rows is kept."""
+    gone: frozenset[str] = frozenset()
+    """Parts of before that no source holds any more: what the parent keeps of them may stay."""
 
     @property
     def bounds(self) -> npt.NDArray[np.int64]:

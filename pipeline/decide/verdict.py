@@ -32,6 +32,7 @@ class Reason(StrEnum):
     NEAR_DUPLICATE = "near_duplicate"
     SEMANTIC_DUPLICATE = "semantic_duplicate"
     OVER_QUOTA = "over_quota"
+    SOURCE_GONE = "source_gone"
 
 
 STAND_IN = [Reason.TAKEN_DOWN.value, Reason.UNSAFE.value, Reason.CONTAMINATED.value]

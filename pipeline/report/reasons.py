@@ -79,6 +79,9 @@ WORDS = {
     Reason.OVER_QUOTA: Words(
         "Over the quota", "Enough better images of the same origin or kind were kept already."
     ),
+    Reason.SOURCE_GONE: Words(
+        "Source gone", "Would be kept by now, and its source is no longer listed to copy it from."
+    ),
 }
 
 KINDS = {

@@ -1,6 +1,5 @@
 """Whether a plan is whole: its rows, its counts, and the places that it gives to kept images."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -56,10 +55,12 @@ def _rows(url: str, table: pa.Table, rows: int) -> Iterator[str]:
             return
 
 
-def check_whole(snapshot: Snapshot, parts: Sequence[Part]) -> Iterator[str]:
-    """Whether all parts, in their order and all of them readable, are what the manifest says."""
-    digest = hashlib.sha256(b"".join(part.digest for part in parts)).hexdigest()
-    if digest != snapshot.plan_sha256:
+def check_whole(snapshot: Snapshot, names: Sequence[str], parts: Sequence[Part]) -> Iterator[str]:
+    """Whether all parts, in their order and all of them readable, are what the manifest says.
+
+    `names` are those that the list of sources gives them.
+    """
+    if plan.name_of(names, [part.digest for part in parts]) != snapshot.plan_sha256:
         yield f"{address.join(snapshot.url, 'plan')}: not the verdicts that plan_sha256 names"
     counts = Counter[str]()
     for part in parts:

@@ -37,7 +37,8 @@ def laid_out(tables: list[pa.Table], parent: Parent) -> tuple[list[pa.Table], li
     sizes = tuple(table.num_rows for table in tables)
     generations = tuple(table["generation"][0].as_py() for table in tables)
     pool = Pool(tuple(map(str, range(len(tables)))), generations, sizes, load=None)
-    return layout.apply(Local(), pool, tables, WriteConfig(shard_samples=4), parent)
+    before = [heritage.held(parent, part, table) for part, table in enumerate(tables)]
+    return layout.apply(Local(), pool, tables, before, WriteConfig(shard_samples=4), parent)
 
 
 def parent_of(placed: list[pa.Table]) -> Parent:

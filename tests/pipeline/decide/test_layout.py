@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.decide import layout
+from pipeline.decide import heritage, layout
 from pipeline.decide.engine import Local
 from pipeline.decide.heritage import Parent
 from pipeline.decide.layout import WriteConfig
@@ -33,7 +33,8 @@ def placed(kept, uids=None, nbytes=None, generations=(0,), parts=(), **config):
         tables.append(pa.Table.from_pylist(rows, JUDGED))
     sizes = tuple(table.num_rows for table in tables)
     pool = Pool(tuple(map(str, range(len(tables)))), generations, sizes, load=None)
-    found, spans, _ = layout.apply(Local(), pool, tables, WriteConfig(**config), Parent())
+    before = [heritage.held(Parent(), part, table) for part, table in enumerate(tables)]
+    found, spans, _ = layout.apply(Local(), pool, tables, before, WriteConfig(**config), Parent())
     for table, span in zip(found, spans, strict=True):
         held = sorted({shard for shard in table["shard"].to_pylist() if shard is not None})
         assert held == (list(range(span.first, span.last + 1)) if span else [])

@@ -15,6 +15,7 @@ from jobs.measure import Inputs
 from jobs.record import recording
 from pipeline.decide.layout import Span
 from pipeline.format import address, retired
+from pipeline.format.errors import HeadraceError
 from pipeline.format.snapshot import Shard, Snapshot, latest
 from pipeline.write.alter import AlterConfig
 from pipeline.write.alter import columns as alter_columns
@@ -30,13 +31,13 @@ def run(
     """Writes the shards that are not there yet and publishes the snapshot.
 
     Shards of the parent that nothing leaves are shared; those that something leaves are written
-    anew from themselves. Raises HeadraceError if LATEST is no more the parent by then, and Retired
-    if the very same snapshot was published and retired before.
+    anew from themselves. Raises HeadraceError if LATEST is no more the parent by then, and if the
+    very same snapshot was published and retired before.
     """
     with recording("write", config.dataset_url, config) as record, record.stage("write"):
         parent = found.lineage.parent
         expected = parent.id if parent else latest(config.dataset_url)
-        retired.check(address.join(config.dataset_url, "snapshots", decision.id))
+        _refuse_retired(address.join(config.dataset_url, "snapshots", decision.id))
         with cluster.session(workers):
             inherited = _inherited(config, decision, parent)
             shards = inherited + _new_shards(config, found, decision)
@@ -55,6 +56,14 @@ def run(
         publish(snapshot, expected)
         record.note(snapshot=snapshot.id, counts=snapshot.counts)
         return snapshot
+
+
+def _refuse_retired(url: str) -> None:
+    if retired.is_retired(url):
+        raise HeadraceError(
+            f"{url}: this very snapshot was published and retired; `headrace refresh` goes on from "
+            f"the newest one, or delete {address.join(url, retired.NAME)} and run this again"
+        )
 
 
 def _inherited(config: CurateConfig, decision: Decision, parent: Snapshot | None) -> list[Shard]:

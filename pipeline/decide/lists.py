@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from pipeline.decide import matching
 from pipeline.decide.entries import read
@@ -35,6 +35,12 @@ class ListConfig(Settings):
 
     values: tuple[str, ...] = ()
     """The entries themselves, instead of a file."""
+
+    @field_validator("values")
+    @classmethod
+    def _without_secrets(cls, values: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        """The manifest repeats the config."""
+        return tuple(map(matching.as_told, values)) if info.data.get("kind") == "url" else values
 
     @model_validator(mode="after")
     def _from_one_place(self) -> "ListConfig":

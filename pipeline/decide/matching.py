@@ -36,6 +36,8 @@ SHAPES = {
 }
 """What an entry looks like: a list that holds something else would let through what it means."""
 
+_USER = re.compile(r"(?<=://)[^/?#]*@")
+
 PATTERNS_AT_ONCE = 100
 """URL patterns in one regular expression: RE2 refuses very large ones."""
 
@@ -56,8 +58,9 @@ def entries(kind: str, name: str, blocks: Iterable[list[str]]) -> Entries:
     for block in blocks:
         _check(kind, name, block)
         if kind == "url":
+            block = list(map(as_told, block))
             patterns += [text for text in block if "*" in text]
-            block = [_as_told(text) for text in block if "*" not in text]
+            block = [text for text in block if "*" not in text]
         if kind == "domain":
             block = [host_name(text.removeprefix("*").removeprefix(".")) for text in block]
         codes.append(_codes(kind, block))
@@ -90,8 +93,11 @@ def _check(kind: str, name: str, block: list[str]) -> None:
             raise HeadraceError(f"{name}: {text[:80]!r} is no {kind}: {what}")
 
 
-def _as_told(url: str) -> str:
-    """As the ledger holds it, without passwords and signatures; else it would not be met."""
+def as_told(url: str) -> str:
+    """A URL, or a pattern of URLs, as the ledger holds them: without passwords, and without the
+    signature of one URL. Else it would not be met, and a manifest would repeat them."""
+    if "*" in url:  # which would be written %2A by what takes signatures away
+        return _USER.sub("", url)
     return told.facts({"url": url})["url"] or url
 
 

@@ -258,3 +258,12 @@ def test_a_long_list_is_read_in_blocks_and_searched(tmp_path, monkeypatch):
     found = judged(table, deny=[{"kind": "sha256", "file": str(path)}])
     gone = [row for row, (reason, _) in enumerate(found) if reason]
     assert gone == list(range(0, 300, 3))
+
+
+def test_secrets_of_urls_in_the_config_are_in_no_manifest_and_patterns_are_met_without_them():
+    signed, pattern = "https://me:pw@a.com/b?X-Amz-Signature=0f", "https://me:pw@a.com/*?size=2"
+    config = ListsConfig(deny=[{"kind": "url", "values": [signed, pattern]}])
+    assert config.deny[0].values == ("https://a.com/b", "https://a.com/*?size=2")
+    assert denied({"url": "https://a.com/x?size=2"}, "url", pattern)[0] == "taken_down"
+    uid = ListsConfig(deny=[{"kind": "uid", "values": ["0" * 32]}])
+    assert uid.deny[0].values == ("0" * 32,)

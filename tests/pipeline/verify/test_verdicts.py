@@ -1,8 +1,12 @@
 """Keys that are given away twice come together however the plan is cut."""
 
+import hashlib
+from collections import Counter
+
 import pyarrow as pa
 
 from pipeline import plan
+from pipeline.format.snapshot import Snapshot
 from pipeline.verify import verdicts
 
 
@@ -28,3 +32,15 @@ def test_keys_that_are_all_different_leave_nothing(memory):
 def test_a_shard_knows_the_parts_that_it_has_rows_of():
     parts = [verdicts.Part(n, (), shards=shards) for n, shards in enumerate([(0,), (0, 2), ()])]
     assert verdicts.parts_of_shards(parts) == {0: [0, 1], 2: [1]}
+
+
+def test_a_plan_is_named_by_its_parts_and_verdicts_and_an_older_one_by_its_verdicts():
+    def damages(plan_sha256: str) -> list[str]:
+        snapshot = Snapshot("memory://a", "b", None, {}, plan_sha256, {"kept": 1}, 0, (), {}, {})
+        parts = [verdicts.Part(0, (), b"1" * 32, Counter(kept=1))]
+        return list(verdicts.check_whole(snapshot, ["one"], parts))
+
+    assert damages(plan.name_of(["one"], [b"1" * 32])) == []
+    assert damages(hashlib.sha256(b"1" * 32).hexdigest()) == []
+    for other in (plan.name_of(["two"], [b"1" * 32]), plan.name_of(["one"], [b"2" * 32])):
+        assert "not the verdicts that plan_sha256 names" in damages(other)[0]

@@ -109,7 +109,8 @@ def test_an_error_nobody_expected_is_named_by_its_kind(tmp_path):
 
 
 INTERRUPTED = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell has it ignored
 from jobs.record import recording
 from tests.jobs.test_record import Config
 with recording("fetch", sys.argv[1], Config()):

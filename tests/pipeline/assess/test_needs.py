@@ -8,14 +8,17 @@ CODE = """
 import importlib, pkgutil, sys
 import pipeline.assess
 for module in pkgutil.iter_modules(pipeline.assess.__path__):
-    importlib.import_module("pipeline.assess." + module.name)
+    if module.name != "drift":
+        importlib.import_module("pipeline.assess." + module.name)
 print(*sorted({"ray", "torch", "pyarrow", "fsspec", "scipy", "open_clip"} & set(sys.modules)))
+import pipeline.assess.drift
+print(*sorted({"ray", "torch", "scipy", "open_clip"} & set(sys.modules)))
 print("numpy" in sys.modules)
 """
 
 
-def test_numpy_is_all_that_it_needs():
+def test_numpy_is_all_that_it_needs_but_for_the_tables_of_drift():
     process = subprocess.run(
         [sys.executable, "-c", CODE], cwd=ROOT, capture_output=True, text=True, timeout=60
     )
-    assert process.stdout.split("\n")[:2] == ["", "True"], process.stderr
+    assert process.stdout.split("\n")[:3] == ["", "", "True"], process.stderr

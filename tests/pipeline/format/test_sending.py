@@ -138,6 +138,7 @@ def test_after_the_deadline_one_line_names_the_file_and_the_reason(proxy, url, m
 
 
 def test_the_deadline_is_the_environments_or_five_minutes(monkeypatch):
+    monkeypatch.delenv(sending.DEADLINE, raising=False)
     assert sending.patience().deadline == 300
     monkeypatch.setenv(sending.DEADLINE, "2.5")
     assert sending.patience().deadline == 2.5

@@ -156,7 +156,7 @@ def wait_for(condition, seconds: float = 60):
 
 def test_a_child_killed_by_somebody_else_changes_no_byte(tmp_path):
     tar = tmp_path / "0.tar"
-    tar.write_bytes(tar_of(pool({}, 400)))
+    tar.write_bytes(tar_of(pool({}, 900)))
     process = careful_process(tar)
     made: list[bytes] = []
     reader = threading.Thread(target=lambda: made.append(process.stdout.read()))
@@ -165,7 +165,7 @@ def test_a_child_killed_by_somebody_else_changes_no_byte(tmp_path):
     while len(killed) < 2 and process.poll() is None:  # a third, as it starts, would be an error
         for child in set(children(process.pid)) - killed:
             with contextlib.suppress(OSError):
-                if cpu_seconds(child) > 1:  # it starts in 0.8 s, and 400 images take 0.9 s more
+                if cpu_seconds(child) > 1:  # it starts in 0.8 s, and 900 images take 2 s more
                     os.kill(child, signal.SIGKILL)
                     killed.add(child)
         time.sleep(0.01)

@@ -121,7 +121,8 @@ def test_rules_that_are_off_are_named_but_not_charted(html):
 
 def test_every_reason_has_words_and_a_setting():
     assert {*WORDS} == {"kept", *Reason}
-    assert {*SETTINGS} == {*Reason} - {Reason.UNREADABLE}
+    always_on = {Reason.UNREADABLE, Reason.SOURCE_REPLACED, Reason.SOURCE_GONE}
+    assert {*SETTINGS} == {*Reason} - always_on
 
 
 def test_a_setting_is_told_as_it_is_configured():

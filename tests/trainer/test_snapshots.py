@@ -9,7 +9,6 @@ import pytest
 from pipeline.format import pins, retired
 from pipeline.format.mixture import Mixture, Source, mixture_bytes
 from pipeline.format.patience import Patience
-from pipeline.format.pins import Pin
 from pipeline.format.retired import Retired
 from pipeline.format.snapshot import Snapshot, manifest_bytes, read_snapshot
 from tests.trainer.ranks import ranks
@@ -59,16 +58,18 @@ def successor(snapshot: Snapshot, **changes) -> Snapshot:
 
 
 def test_a_run_pins_its_sources_and_its_validation_until_its_last_step(fields, mine, trusted):
+    run = f"file://{fields['run']}"
     seen = []
-    wanted = [Pin(one.id, f"file://{fields['run']}") for one in (mine, trusted)]
 
-    def note(_):
-        seen.append([*pins.pins(mine.dataset), *pins.pins(trusted.dataset)])
+    def held() -> list[str]:
+        """Of this run: other tests kill theirs, which keep their pins."""
+        both = [*pins.pins(mine.dataset), *pins.pins(trusted.dataset)]
+        return [pin.snapshot for pin in both if pin.run == run]
 
-    train(config(fields), note)
+    train(config(fields), lambda _: seen.append(held()))
     assert seen
-    assert all(found == wanted for found in seen)
-    assert pins.pins(mine.dataset) == pins.pins(trusted.dataset) == []
+    assert all(found == [mine.id, trusted.id] for found in seen)
+    assert held() == []
 
 
 def test_a_run_whose_snapshot_is_retired_saves_and_its_fork_goes_on(

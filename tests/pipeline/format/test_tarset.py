@@ -237,7 +237,7 @@ def _noting(folder: Path, cache: str) -> str:
 
 def test_four_processes_at_once_scan_each_tar_once(tmp_path, cache):
     write_tars(tmp_path / "pool", 24, 1)
-    with get_context("fork").Pool(4) as processes:
+    with get_context("spawn").Pool(4) as processes:  # a fork of a process with threads may hang
         ids = processes.starmap(_noting, [(tmp_path / "pool", cache)] * 4, chunksize=1)
     assert len(set(ids)) == 1
     scans = (tmp_path / "scans").read_text().split()

@@ -76,7 +76,8 @@ def recording(job: str, dataset: str, config: BaseModel) -> Iterator[Record]:
         times = {"started": _told(began), "finished": _told(datetime.now(UTC))}
         found = {"seconds": record.seconds, **record.noted, "metrics": metrics.since(counted)}
         facts = {"job": job, **outcome, **times, **found, **_given(config)}
-        name = f"{began:%Y%m%dT%H%M%SZ}-{job}-{os.getpid()}.json"
+        when = f"{began:%Y%m%dT%H%M%S}.{began.microsecond // 1000:03}Z"  # two may begin in a second
+        name = f"{when}-{job}-{os.getpid()}.json"
         _write(address.join(dataset, "runs", name), facts)
 
 

@@ -37,7 +37,7 @@ def test_a_run_leaves_its_times_counts_config_and_versions(tmp_path):
         metrics.measured("image", 5, 700)
         record.note(snapshot="0123456789abcdef", counts={"kept": 3})
     (path,) = tmp_path.glob("runs/*")
-    assert re.fullmatch(rf"\d{{8}}T\d{{6}}Z-curate-{os.getpid()}\.json", path.name)
+    assert re.fullmatch(rf"\d{{8}}T\d{{6}}\.\d{{3}}Z-curate-{os.getpid()}\.json", path.name)
     (found,) = records(tmp_path)
     assert (found["job"], found["outcome"]) == ("curate", "done")
     assert found["started"] <= found["finished"]

@@ -13,8 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from jobs import cluster, curate, mix, refresh, verify
-from jobs.config import MixConfig
+from jobs import cluster, curate, export, materialise, mix, prune, refresh, verify
+from jobs.config import MaterialiseConfig, MixConfig
+from pipeline.format.chain import chain
+from pipeline.format.mixture import read_mixture
+from pipeline.format.snapshot import read_snapshot
 from tests.conftest import DEMO_DATA, Headrace
 from tests.jobs import curation
 from tests.s3 import ceph
@@ -158,6 +161,30 @@ def trained(run: Run, config: Path) -> list[dict]:
     assert done.returncode == 0, done.stderr
     assert run.server.objects(prefix).keys() >= {"COMPLETE", ".metadata"}
     return facts(run.folder / "training")
+
+
+def test_what_is_made_of_it_on_s3_is_what_is_made_of_it_on_a_disk(run, curated, tmp_path):
+    """Needs the mixture and the checkpoints of the test before."""
+    bucket, mixture = f"s3://{ceph.BUCKET}", read_mixture(f"{curated}/mixture.json")
+    with cluster.session(2):
+        for to in (f"{bucket}/plain", str(tmp_path / "plain")):
+            section = MaterialiseConfig(to=to, batch=16, lanes=4, shard_samples=20)
+            materialise.run(mixture, section, 48, 2)
+    for to in (f"{bucket}/weights", str(tmp_path / "weights")):
+        export.run(f"{bucket}/checkpoints", to, "float32")
+    for name in ("plain", "weights"):
+        assert run.server.objects(f"{name}/") == curation.contents(tmp_path / name)
+
+
+def test_what_only_an_old_snapshot_has_is_pruned_on_s3(run, curated):
+    newest, first = chain(read_snapshot(curated))
+    old = {shard.path for shard in first.shards} - {shard.path for shard in newest.shards}
+    assert old
+    prune.delete(prune.look(curated, keep=1))
+    assert not old & run.server.objects("dataset/").keys()
+    with cluster.session(2):
+        assert verify.run(curated).damages == []
+    assert run("snapshots", curated).stdout.count("retired") == 1
 
 
 def test_the_secret_is_in_nothing_that_was_said_or_written(run, curated):

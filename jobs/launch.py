@@ -4,12 +4,14 @@ torchrun's own command hides the codes of its ranks, and ends a clean stop with 
 launcher is called here instead.
 """
 
+import contextlib
 import logging
 import os
 import signal
 import sys
 import tempfile
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 from torch.distributed.elastic.multiprocessing.api import SignalException
@@ -31,11 +33,8 @@ def run(words: list[str], processes: int, stop_within: int) -> int:
     within 30). Returns 0, `HUNG`, `STOPPED` if all ranks stopped with a checkpoint, or else the
     code of the first that failed, -n if a signal n ended it.
     """
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # as the command does, and says at length
-    os.environ["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"] = str(stop_within + MARGIN)
     _quiet()
-    with tempfile.TemporaryDirectory() as ends:
-        os.environ[ENDS] = ends
+    with tempfile.TemporaryDirectory() as ends, _environment(ends, stop_within):
         try:
             elastic_launch(_config(processes), sys.executable)(*words)
         except ChildFailedError as error:
@@ -44,6 +43,20 @@ def run(words: list[str], processes: int, stop_within: int) -> int:
         except SignalException as error:
             return _told(Path(ends), processes, error.sigval)
     return 0
+
+
+@contextlib.contextmanager
+def _environment(ends: str, stop_within: int) -> Iterator[None]:
+    """What ranks and their launcher are told by it; afterwards it is as before."""
+    before = dict(os.environ)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # as torchrun does, and says at length
+    os.environ["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"] = str(stop_within + MARGIN)
+    os.environ[ENDS] = ends
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _config(processes: int) -> LaunchConfig:

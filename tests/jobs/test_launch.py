@@ -119,3 +119,12 @@ def test_a_terminals_ctrl_c_reaches_the_ranks_and_is_one_wish(tmp_path, demo_dat
     assert process.returncode == 75, err
     assert newest(tmp_path / "run")
     assert "Traceback" not in err
+
+
+def test_ranks_are_told_by_an_environment_that_is_theirs_alone():
+    script = (
+        "import os\nfrom jobs import launch\nbefore = dict(os.environ)\n"
+        "code = launch.run(['-c', 'import os; os.environ[\"HEADRACE_ENDS\"]'], 1, 5)\n"
+        "assert (code, dict(os.environ)) == (0, before)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)

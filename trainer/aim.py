@@ -67,9 +67,18 @@ class AimLearner:
         """The validation set."""
         return (self.validation.source.shards.label,) if self.validation else ()
 
-    def decays(self, name: str, parameter: nn.Parameter) -> bool:
-        """All but norms and biases."""
-        return optimiser.decays(name, parameter)
+    def groups(self) -> list[dict[str, Any]]:
+        """All but norms and biases decay."""
+        return optimiser.parameter_groups(self.model, self.config.optimiser)
+
+    def rates(self, step: int) -> list[float]:
+        """One for both groups."""
+        rate = optimiser.learning_rate(step, self.config.steps, self.config.optimiser)
+        return [rate, rate]
+
+    def clipped(self) -> Tensor:
+        """Of the whole model's gradient."""
+        return optimiser.clip(self.model, self.config.optimiser)
 
     def backward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Of the mean over all predictions; flaws count an image's that are not finite."""

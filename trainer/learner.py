@@ -31,14 +31,23 @@ class Learner(Protocol):
     def snapshots(self) -> tuple[str, ...]:
         """URLs of the snapshots that it validates on."""
 
-    def decays(self, name: str, parameter: nn.Parameter) -> bool:
-        """Whether the weight decay holds for a parameter of the model."""
+    def groups(self) -> list[dict[str, Any]]:
+        """The parameters of the model as AdamW takes them: `params` and `weight_decay` of each."""
+
+    def rates(self, step: int) -> list[float]:
+        """The learning rate of each group in the update that `step` others came before."""
 
     def backward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Adds this rank's gradients. Waits for no device.
 
         Returns this rank's share of the loss, which the shares of all ranks add up to, and how much
         of each image is not finite, (n,). Where the loss is not, no rank's gradient may be.
+        """
+
+    def clipped(self) -> Tensor:
+        """Bounds the gradients. Returns their L2 norm before, over all ranks, on the device.
+
+        Where it is not finite on all ranks alike, no rank makes the update.
         """
 
     def updated(self) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 from trainer import distributed, flops, memory
 from trainer.metrics import Metrics
-from trainer.optimiser import learning_rate
 from trainer.pace import Pace
 from trainer.run import Run
 from trainer.slow import PROBE, Probe, slow_rank
@@ -48,7 +47,7 @@ class Log:
             step=run.step,
             loss=loss,
             grad_norm=norm,
-            lr=learning_rate(run.step - 1, run.config.steps, run.config.optimiser),
+            lr=max(run.learner.rates(run.step - 1)),
             skipped=skipped.total,
             **delivered.fields(),
             **speed,
@@ -67,7 +66,7 @@ class Log:
 def _is_past(run: Run, line: dict[str, Any]) -> bool:
     """Whether the run need not make this line again: a validation may have been cut short."""
     step: int = line["step"]
-    to_do_again = "validation" in line and run.validated != step
+    to_do_again = "loss" not in line and run.validated != step
     return step < run.step or (step == run.step and not to_do_again)
 
 

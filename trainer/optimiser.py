@@ -5,7 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 from pydantic import BaseModel, Field
-from torch import nn
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+from torch.nn.utils import clip_grad_norm_
 from torch.optim import AdamW
 
 NO_DECAY = ("bias", "pos_embed", "norm", "gamma")
@@ -39,23 +41,30 @@ class OptimiserConfig(BaseModel, extra="forbid", frozen=True, use_attribute_docs
     warmup_lr: float = Field(default=1e-6, ge=0)
     """Learning rate of step 0."""
 
+    final_lr: float = Field(default=0.0, ge=0)
+    """Learning rate that the decay ends at."""
+
     clip: float | None = Field(default=1.0, gt=0)
     """Largest global L2 norm of the gradient; null: any."""
 
 
-def learning_rate(step: int, total: int, config: OptimiserConfig) -> float:
-    """The rate of step `step` of `total`, counted from 0.
+def learning_rate(
+    step: int, total: int, config: OptimiserConfig, peak: float | None = None
+) -> float:
+    """The rate of step `step` of `total`, counted from 0; `peak` stands in for `config.lr`.
 
-    Linear from `warmup_lr` to `lr` over the first `warmup_fraction`, then half a cosine
-    down to 0, which step `total`, the first after the end, would have. Raises
+    Linear from `warmup_lr` to the peak over the first `warmup_fraction`, then half a cosine
+    down to `final_lr`, which step `total`, the first after the end, would have. Raises
     ValueError if there is no such step.
     """
+    peak = config.lr if peak is None else peak
     if total < 1 or not 0 <= step <= total:
         raise ValueError(f"no step {step} in a run of {total}")
     done, warmup = step / total, config.warmup_fraction
     if done < warmup:
-        return config.warmup_lr + (config.lr - config.warmup_lr) * done / warmup
-    return config.lr * 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))
+        return config.warmup_lr + (peak - config.warmup_lr) * done / warmup
+    height = peak - config.final_lr
+    return config.final_lr + height * 0.5 * (1 + math.cos(math.pi * (done - warmup) / (1 - warmup)))
 
 
 Decays = Callable[[str, nn.Parameter], bool]
@@ -81,16 +90,26 @@ def parameter_groups(
     ]
 
 
-def build_optimiser(model: nn.Module, config: OptimiserConfig, decays: Decays = decays) -> AdamW:
-    """AdamW over all of `model`, built after it was moved or sharded.
+def build_optimiser(groups: list[dict[str, Any]], config: OptimiserConfig) -> AdamW:
+    """AdamW over groups of parameters, which lie where they are trained.
 
-    Its rate is the peak until the training loop sets each group's `lr` from `learning_rate`.
+    Its rate is the peak until a step sets each group's `lr`.
     """
-    devices = {parameter.device.type for parameter in model.parameters()}
+    devices = {parameter.device.type for group in groups for parameter in group["params"]}
     return AdamW(
-        parameter_groups(model, config, decays),
+        groups,
         lr=config.lr,
         betas=config.betas,
         eps=config.eps,
         fused=all(device in FUSED_DEVICES for device in devices),
     )
+
+
+def clip(model: nn.Module, config: OptimiserConfig) -> Tensor:
+    """Scales the gradient of a model, sharded or not, down to `config.clip`.
+
+    Returns its L2 norm before, of all shards. A collective call where there are some.
+    """
+    largest = math.inf if config.clip is None else config.clip
+    norm = clip_grad_norm_(model.parameters(), largest)
+    return norm.full_tensor() if isinstance(norm, DTensor) else norm

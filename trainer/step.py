@@ -1,14 +1,10 @@
 """One update: gradients of all micro-batches, the clip, the optimiser. No device is waited on."""
 
-import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor
-from torch.nn.utils import clip_grad_norm_
 
-from trainer.optimiser import learning_rate
 from trainer.run import Run
 from trainer.stream.batch import Batch
 
@@ -29,14 +25,12 @@ class Made(NamedTuple):
 
 def update(run: Run, batch: Batch) -> Made:
     """Makes one step of the optimiser. The order of additions depends on the batch alone."""
-    config, learner = run.config.optimiser, run.learner
+    learner = run.learner
     loss, flaws = learner.backward(batch)
-    largest = math.inf if config.clip is None else config.clip
-    norm = clip_grad_norm_(learner.model.parameters(), largest)
-    norm = norm.full_tensor() if isinstance(norm, DTensor) else norm
+    norm = learner.clipped()
     skipped = (~torch.isfinite(norm)).float()
-    for group in run.optimiser.param_groups:
-        group["lr"] = learning_rate(run.step, run.config.steps, config)
+    for group, rate in zip(run.optimiser.param_groups, learner.rates(run.step), strict=True):
+        group["lr"] = rate
     # As a GradScaler tells the fused kernel, which then writes nothing, step count included.
     run.optimiser.found_inf = skipped  # type: ignore[attr-defined]
     run.optimiser.step()

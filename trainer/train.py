@@ -101,7 +101,7 @@ def _open(config: RunConfig, world: World, folder: Path, held: contextlib.ExitSt
     if world.rank == world.size - 1:  # it has the most lanes
         print(*told(stream.describe(), world.size), sep="\n", file=sys.stderr)
     learner = config.learner(world, stream.names)
-    optimiser = build_optimiser(learner.model, config.optimiser, learner.decays)
+    optimiser = build_optimiser(learner.groups(), config.optimiser)
     account = held.enter_context(
         contextlib.closing(Account(folder, stream.names, config.stream.max_bad, world.leads))
     )

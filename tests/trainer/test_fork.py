@@ -11,7 +11,7 @@ from pipeline.format.errors import HeadraceError
 from trainer import checkpoint, fork
 from trainer.model.aim import AIM
 from trainer.model.sizes import ModelConfig
-from trainer.optimiser import OptimiserConfig, build_optimiser
+from trainer.optimiser import OptimiserConfig, build_optimiser, parameter_groups
 
 CONFIG = ModelConfig(
     image_size=8, patch_size=4, embed_dim=8, depth=1, num_heads=1, head_width=8, head_depth=1
@@ -21,7 +21,7 @@ CONFIG = ModelConfig(
 def tiny(seed, optimiser):
     model = AIM(CONFIG)
     model.init_weights(torch.Generator().manual_seed(seed))
-    return model, build_optimiser(model, optimiser)
+    return model, build_optimiser(parameter_groups(model, optimiser), optimiser)
 
 
 def test_betas_and_decay_are_the_forks_weights_and_moments_the_parents(world, tmp_path):

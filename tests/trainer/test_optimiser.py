@@ -47,6 +47,13 @@ def test_the_rate_rises_to_the_peak_and_then_only_falls():
     assert max(rates) == rates[10] == CONFIG.lr
 
 
+def test_a_group_has_a_peak_of_its_own_and_the_decay_may_end_above_zero():
+    config = OptimiserConfig(final_lr=1e-5, warmup_fraction=0)
+    assert [learning_rate(step, 2, config, peak=2e-3) for step in range(3)] == pytest.approx(
+        [2e-3, (2e-3 + 1e-5) / 2, 1e-5]
+    )
+
+
 def test_a_run_shorter_than_its_warm_up_still_has_a_rate_for_every_step():
     assert [learning_rate(step, 2, CONFIG) > 0 for step in range(3)] == [True, True, False]
     assert learning_rate(0, 2, OptimiserConfig(warmup_fraction=0)) == CONFIG.lr
@@ -87,7 +94,7 @@ def test_a_learned_position_code_or_gamma_would_not_decay():
 
 
 def test_the_defaults_are_the_papers():
-    group = build_optimiser(tiny_model(), CONFIG).param_groups[0]
+    group = build_optimiser(parameter_groups(tiny_model(), CONFIG), CONFIG).param_groups[0]
     assert (group["lr"], group["betas"], group["eps"]) == (1e-3, (0.9, 0.95), 1e-8)
     assert (CONFIG.warmup_fraction, CONFIG.clip) == (0.025, 1.0)
 
@@ -95,7 +102,7 @@ def test_the_defaults_are_the_papers():
 def test_a_step_is_the_textbook_update():
     model, g = tiny_model(), 0.5
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    optimiser = build_optimiser(model, CONFIG)
+    optimiser = build_optimiser(parameter_groups(model, CONFIG), CONFIG)
     for parameter in model.parameters():
         parameter.grad = torch.full_like(parameter, g)
     optimiser.step()
@@ -111,7 +118,7 @@ def test_the_step_gives_the_same_bits_however_parameters_are_cut():
 
     def trained(*sizes):
         model = torch.nn.ParameterList(part.clone() for part in start.split(sizes))
-        optimiser = build_optimiser(model, CONFIG)
+        optimiser = build_optimiser(parameter_groups(model, CONFIG), CONFIG)
         for gradient in gradients:
             for parameter, part in zip(model, gradient.split(sizes), strict=True):
                 parameter.grad = part.clone()

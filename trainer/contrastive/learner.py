@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from pipeline.clip import names
 from pipeline.clip.opening import Opened, new_model, open_model
 from pipeline.format.errors import HeadraceError
-from trainer import compute, distributed
+from trainer import compute, distributed, optimiser
 from trainer.contrastive import captions
 from trainer.contrastive.caching import Features, backward, backward_in_parts
 from trainer.contrastive.config import FilterConfig, check_size
@@ -79,9 +79,18 @@ class FilterLearner:
         """The held-out pairs."""
         return (self.validation.source.shards.label,) if self.validation else ()
 
-    def decays(self, name: str, parameter: nn.Parameter) -> bool:
-        """Matrices; gains, biases and the temperature do not, as in open_clip's own training."""
-        return parameter.ndim >= 2
+    def groups(self) -> list[dict[str, Any]]:
+        """Matrices decay; gains, biases and the temperature do not, as in open_clip's training."""
+        return optimiser.parameter_groups(self.model, self.config.optimiser, _decays)
+
+    def rates(self, step: int) -> list[float]:
+        """One for both groups."""
+        rate = optimiser.learning_rate(step, self.config.steps, self.config.optimiser)
+        return [rate, rate]
+
+    def clipped(self) -> Tensor:
+        """Of the whole model's gradient."""
+        return optimiser.clip(self.model, self.config.optimiser)
 
     def backward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Of the mean of all ranks' losses, each of its own rows and columns against all pairs.
@@ -165,6 +174,10 @@ def _open(config: FilterConfig) -> tuple[Opened, str | None]:
         return new_model(config.model, config.seed, "model"), None
     opened = open_model(config.model, config.pretrained, field="model")
     return opened, names.digest(config.model, config.pretrained, "model")
+
+
+def _decays(name: str, parameter: nn.Parameter) -> bool:
+    return parameter.ndim >= 2
 
 
 def _check(

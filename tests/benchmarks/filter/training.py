@@ -80,7 +80,7 @@ def run_of(config: FilterConfig) -> tuple[Run, float]:
     """The parts that a step needs, and what it computes in GFLOPs. Nothing is read."""
     world = World(0, 1, CPU)
     learner = config.learner(world, ["made"])
-    optimiser = build_optimiser(learner.model, config.optimiser, learner.decays)
+    optimiser = build_optimiser(learner.groups(), config.optimiser)
     nowhere = dict.fromkeys(("stream", "snapshots", "account", "skipping", "saver"))
     run = Run(config, world, learner, optimiser, folder=Path(), **nowhere)
     return run, learner.flops * config.stream.batch / 1e9

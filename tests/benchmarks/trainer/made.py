@@ -72,7 +72,7 @@ def run_of(config: TrainConfig, model: nn.Module, device: torch.device) -> Run:
     world, objective = World(0, 1, device), Objective(config.objective, config.shape, config.seed)
     learner = AimLearner(config, world, ["made"], model, objective)
     nowhere = dict.fromkeys(("stream", "snapshots", "account", "skipping", "saver"))
-    optimiser = build_optimiser(model, config.optimiser)
+    optimiser = build_optimiser(learner.groups(), config.optimiser)
     return Run(config, world, learner, optimiser, folder=Path(), **nowhere)
 
 

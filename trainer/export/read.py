@@ -83,12 +83,19 @@ def read(path: str | Path, config: ModelConfig | None = None, seed: int = 0) -> 
     Without a stored head, the head is the one that a new run of that `seed` begins with.
     """
     found = find(path, config)
-    model = _on_meta(found.record)
-    model.materialise("cpu")
-    if not found.has_head:
-        model.init_weights(torch.Generator().manual_seed(seed))
-    _fill(model, found.tensors)
+    model = filled(found.record, found.tensors, seed)
     return Read(model, found.record, not found.has_head)
+
+
+def filled(record: Record, tensors: Mapping[str, Tensor], seed: int = 0) -> AIM:
+    """The model of a record, float32 on the CPU, with the weights that there are of it by our
+    names; what is missing of them is drawn as in a new run of that `seed`."""
+    model = _on_meta(record)
+    model.materialise("cpu")
+    if any(name not in tensors for name, _ in model.named_parameters()):
+        model.init_weights(torch.Generator().manual_seed(seed))
+    _fill(model, tensors)
+    return model
 
 
 def load_weights_into(model: AIM, path: str | Path) -> Found:

@@ -1,0 +1,75 @@
+"""A run's checkpoint as weights to be exported or evaluated: its tensors, and what they are."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from pipeline.format.errors import HeadraceError
+from trainer import checkpoint, metrics
+from trainer.export.fitting import outputs_of
+from trainer.export.record import Dtype, Record, installed, training_of
+from trainer.export.sharded import read_sharded
+from trainer.fork import parent_of
+from trainer.model.sizes import ModelConfig
+
+CONFIG = "config.json"
+
+
+class Checkpoint(NamedTuple):
+    """Weights of a run."""
+
+    run: str
+    """Folder of the run, or the one that holds the folder of its checkpoints."""
+    tensors: dict[str, Tensor]
+    """All of the model's, by our names."""
+    record: Record
+
+
+def is_run(where: str) -> bool:
+    """Whether a run, the folder of its checkpoints, or one of them is named."""
+    try:
+        parent_of(where)
+    except HeadraceError:
+        return False
+    return True
+
+
+def of_run(where: str, dtype: Dtype = "float32") -> Checkpoint:
+    """The newest checkpoint of a run, or the one that `where` names, as for a fork.
+
+    What the run's own folder tells (mixture, validation losses) is taken from there: it is `where`,
+    or the folder that holds `checkpoints/<step>`. Raises HeadraceError if there is no complete
+    checkpoint of an AIM.
+    """
+    url = parent_of(where)
+    folder = _folder(where, url)
+    state, config = checkpoint.read_state(url), _config(folder)
+    if "objective" not in state["config"]:
+        raise HeadraceError(f"{url}: not an AIM's; `headrace filter export` takes a filter's")
+    tensors = read_sharded(url)
+    model = ModelConfig.model_validate(state["config"]["model"])
+    record = Record(
+        headrace=installed(),
+        model=model,
+        outputs=outputs_of(tensors, model),
+        order=state["config"]["objective"]["order"],
+        mask_token="preprocessor.mask_token" in tensors,
+        dtype=dtype,
+        training=training_of(state, config, metrics.read(folder / "metrics.jsonl")),
+    )
+    return Checkpoint(str(folder), tensors, record)
+
+
+def _folder(where: str, url: str) -> Path:
+    """Of the run, if that is on a disk here."""
+    folders = (Path(where).absolute(), Path(url).parent.parent)
+    return next((path for path in folders if (path / CONFIG).exists()), folders[1])
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    """The run's config; empty if only the checkpoint is at hand."""
+    path = folder / CONFIG
+    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return found

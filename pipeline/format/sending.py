@@ -25,7 +25,10 @@ def patience() -> Patience:
     """Of all writers: five minutes, or what the environment says."""
     said = os.environ.get(DEADLINE)
     try:
-        return Patience(deadline=float(said)) if said else Patience()
+        if not said:
+            return Patience()
+        deadline = float(said)
+        return Patience(deadline=deadline, stall=min(Patience.stall, deadline))
     except ValueError:
         raise HeadraceError(f"{DEADLINE}: {said!r} is no number of seconds above 0") from None
 

@@ -78,7 +78,7 @@ KEYS = {
     "AWS_SECRET_ACCESS_KEY": "not-a-secret",
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_MAX_ATTEMPTS": "1",
-    "HEADRACE_STORE_DEADLINE": "2",
+    "HEADRACE_STORE_DEADLINE": "5",
 }
 
 

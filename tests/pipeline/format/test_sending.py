@@ -139,9 +139,9 @@ def test_after_the_deadline_one_line_names_the_file_and_the_reason(proxy, url, m
 
 def test_the_deadline_is_the_environments_or_five_minutes(monkeypatch):
     monkeypatch.delenv(sending.DEADLINE, raising=False)
-    assert sending.patience().deadline == 300
+    assert sending.patience() == Patience()
     monkeypatch.setenv(sending.DEADLINE, "2.5")
-    assert sending.patience().deadline == 2.5
+    assert sending.patience() == Patience(deadline=2.5, stall=2.5)  # a try is no longer than all
 
 
 @pytest.mark.parametrize("said", ["soon", "0", "-1"])

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pipeline.format import address
 from pipeline.format.errors import HeadraceError
-from trainer.export.names import is_backbone
+from trainer.export.names import HEAD, is_backbone
 from trainer.export.read import filled, find
 from trainer.export.record import Record
 from trainer.export.runs import is_run, of_run
@@ -49,6 +49,10 @@ class Frozen:
     """Whether a patch sees all others, as the paper probes, or none that come later."""
     told: dict[str, Any]
     """What it is, for a file of results."""
+    record: Record
+    """The same as an export says it."""
+    has_head: bool
+    """Whether what predicts was stored, too; else it is drawn."""
 
     @property
     def depth(self) -> int:
@@ -116,7 +120,8 @@ def open_frozen(
     aim = filled(record, tensors).to(device)
     aim.eval().requires_grad_(False)
     where = {"weights": address.redact(weights), "run": run and address.redact(run)}
-    return Frozen(aim, sees, where | _told(tensors, record))
+    has_head = any(name.startswith(HEAD) for name in tensors)
+    return Frozen(aim, sees, where | _told(tensors, record), record, has_head)
 
 
 def last_layers(depth: int) -> Window:

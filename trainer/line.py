@@ -12,12 +12,26 @@ NAMED = 3
 def line(fields: dict[str, Any], steps: int) -> str:
     """The fields of metrics.jsonl in one line, of a run of `steps` steps."""
     head = f"step {fields['step']:>{len(str(steps))}}/{steps}"
-    parts = _validation(fields) if "validation" in fields else _training(fields)
+    parts = next((of(fields) for name, of in _VALIDATIONS.items() if name in fields), None)
+    parts = parts or _training(fields)
     return "  ".join([head, *(part for part in parts if part)])
 
 
 def _validation(fields: dict[str, Any]) -> list[str]:
     return ["validation", *(f"{form} {_loss(v)}" for form, v in fields["validation"].items())]
+
+
+def _probes(fields: dict[str, Any]) -> list[str]:
+    """The most right answers of each kind of head, on what chooses among them."""
+    best: dict[str, float] = {}
+    for name, cell in fields["probes"].items():
+        kind, judged = cell.get("kind", name), cell.get("held_out") or cell["test"]
+        best[kind] = max(judged["top1"] / judged["n"], best.get(kind, 0.0))
+    return ["validation", *(f"{kind} {share:.1%}" for kind, share in best.items())]
+
+
+_VALIDATIONS = {"validation": _validation, "probes": _probes}
+"""What tells a line of each kind, and how it is read."""
 
 
 def _training(fields: dict[str, Any]) -> list[str]:

@@ -53,6 +53,21 @@ def test_what_was_not_measured_is_left_out():
     )
 
 
+def test_of_many_probes_the_best_of_each_kind_is_told_on_what_chooses():
+    def cell(kind: str, test: int, held_out: int | None) -> dict:
+        held = held_out and {"n": 50, "top1": held_out}
+        return {"kind": kind, "test": {"n": 200, "top1": test}, "held_out": held}
+
+    probes = {"a": cell("attentive", 90, 20), "b": cell("attentive", 80, 30)}
+    probes |= {"c": cell("linear", 70, None), "d": cell("linear", 10, None)}
+    assert line({"step": 7, "probes": probes}, 10) == (
+        "step  7/10  validation  attentive 60.0%  linear 35.0%"
+    )
+    assert line({"step": 7, "probes": {"lora": {"test": {"n": 8, "top1": 6}}}}, 10) == (
+        "step  7/10  validation  lora 75.0%"
+    )
+
+
 def test_a_loss_without_a_value_says_so():
     odd = line(FIELDS | {"loss": None, "grad_norm": float("inf")}, 500_000)
     assert "  loss not finite  norm not finite  lr " in odd

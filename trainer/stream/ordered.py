@@ -59,7 +59,7 @@ def _batch(
     padding = batch - len(records)
     pixels = np.zeros((batch, size, size, 3), np.uint8)  # padding stays black
     for image, record in zip(pixels, records, strict=False):
-        image[:] = _viewed(source, record, size, view)
+        image[:] = viewed(source, record, size, view)
     numbers = [record.sample for record in records] + [PADDING] * padding
     zeros = torch.zeros(batch, dtype=torch.int64)
     return Batch(
@@ -76,10 +76,12 @@ def _batch(
     )
 
 
-def _viewed(source: Source, record: Record, size: int, view: View) -> Pixels:
+def viewed(source: Source, record: Record, size: int, view: View = evaluation_view) -> Pixels:
+    """A sample's view, (size, size, 3) uint8. Raises HeadraceError, which names it, if it is
+    damaged."""
     try:
         return view(decode_record(record), size)
     except ImageError as error:
         raise HeadraceError(
-            f"{source.shards.label}: validation sample {record.sample} ({record.key}): {error}"
+            f"{source.shards.label}: sample {record.sample} ({record.key}): {error}"
         ) from error

@@ -49,5 +49,5 @@ def test_a_damaged_sample_fails_and_is_named(tmp_path, make_snapshot, pictures):
     tar = tmp_path / snapshot.shards[1].path
     broken = pictures[4].image
     tar.write_bytes(tar.read_bytes().replace(broken, bytes(len(broken))))
-    with pytest.raises(HeadraceError, match=rf"validation sample 4 \({pictures[4].key}\)"):
+    with pytest.raises(HeadraceError, match=rf"sample 4 \({pictures[4].key}\)"):
         list(ordered(Source("v", of_snapshot(snapshot)), 8, 2))

@@ -49,6 +49,23 @@ class JitterConfig(BaseModel, extra="forbid", frozen=True, use_attribute_docstri
     """Share of the images that are changed."""
 
 
+class RandConfig(BaseModel, extra="forbid", frozen=True, use_attribute_docstrings=True):
+    """RandAugment; the defaults are what timm calls rand-m9-mstd0.5-inc1, as AIMv2 probes with."""
+
+    magnitude: float = Field(default=9, ge=0, le=10)
+    """How strong an operation is on average; 10 is the most that there is."""
+
+    spread: float = Field(default=0.5, ge=0)
+    """Standard deviation of that strength, which is drawn anew for each operation."""
+
+    count: int = Field(default=2, gt=0)
+    """Operations that are drawn for an image; each is then applied to half of the images."""
+
+    increasing: bool = True
+    """All operations change more where the magnitude is larger. Without it posterise and solarise
+    change less, and colours fade below a magnitude of 5 and glare above."""
+
+
 class AugmentConfig(BaseModel, extra="forbid", frozen=True, use_attribute_docstrings=True):
     """Random resized crop, flip and colours; the defaults are the paper's."""
 
@@ -70,6 +87,9 @@ class AugmentConfig(BaseModel, extra="forbid", frozen=True, use_attribute_docstr
 
     jitter: JitterConfig | None = None
     """Random changes of colour. None, as in the paper; AIM's training code has them."""
+
+    rand: RandConfig | None = Field(default=None, exclude_if=lambda found: found is None)
+    """RandAugment of the crop, for probes. Needs timm. None, as in all of the pretraining."""
 
 
 def crop_draws(slots: Slots, names: Sequence[str], seed: int) -> Draws:

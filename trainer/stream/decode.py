@@ -9,7 +9,14 @@ from PIL import Image
 
 from pipeline.format.errors import HeadraceError
 from pipeline.format.images import ImageError, open_image, orientation, to_rgb
-from trainer.stream.augment import AugmentConfig, Draws, Pixels, augment, random_box
+from trainer.stream.augment import (
+    AugmentConfig,
+    Draws,
+    Pixels,
+    RandConfig,
+    augment,
+    random_box,
+)
 from trainer.stream.bad import Bad
 from trainer.stream.keyed import base_key, below, mix
 from trainer.stream.source import Record, Source
@@ -71,6 +78,8 @@ def deliver(
             reason = reason or str(error)
             record = _replacement(planned, seed, attempt)
         else:
+            if config.rand:
+                _rand_into(out, planned, seed, config.rand)
             caption = record.text.decode(errors="replace")
             return Delivered(record.key, caption, _bad(planned, reason, record) if reason else None)
     raise HeadraceError(
@@ -92,6 +101,14 @@ def _crop_into(
         record = source.again(record.sample, _is_damaged)
         out[:] = crop(record, len(out), draws, config)
     return record
+
+
+def _rand_into(out: Pixels, planned: Planned, seed: int, config: RandConfig) -> None:
+    """Changes a crop by the draws of its slot, also where another sample stands in."""
+    from trainer.stream.randaugment import rand_augment, rand_draws  # loads timm: only who asks
+
+    named = (planned.source.name, planned.epoch, planned.record.sample)
+    out[:] = rand_augment(out, rand_draws(*named, seed, config.count), config)
 
 
 def crop(record: Record, size: int, draws: Draws, config: AugmentConfig) -> Pixels:

@@ -83,5 +83,6 @@ def viewed(source: Source, record: Record, size: int, view: View = evaluation_vi
         return view(decode_record(record), size)
     except ImageError as error:
         raise HeadraceError(
-            f"{source.shards.label}: sample {record.sample} ({record.key}): {error}"
+            f"{source.shards.label}: sample {record.sample} ({record.key}): {error}; deny this "
+            "image and curate again, or restore its shard"
         ) from error

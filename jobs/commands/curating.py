@@ -146,11 +146,27 @@ def why(
 
 @app.command()
 def report(
-    dataset: Dataset,
-    run: Annotated[str | None, typer.Option(help="Folder of a training run to show.")] = None,
+    where: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATASET|RUN",
+            help="A dataset, <dataset>/snapshots/<id> for a snapshot, or a training run's folder.",
+        ),
+    ],
+    run: Annotated[str | None, typer.Option(help="Of a dataset: a training run to show.")] = None,
+    evaluation: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FOLDER", help="Of a run: results or a table that lie elsewhere. Repeatable."
+        ),
+    ] = None,
     output: Annotated[str, typer.Option(help="Where the page goes.")] = "report.html",
 ) -> None:
-    """Writes one self-contained HTML page: funnel, scores, pictures, duplicates, losses."""
+    """Writes one self-contained HTML page about a dataset or a training run.
+
+    Of a dataset: funnel, scores, pictures, duplicates. Of a run: curves, predictions, evaluations,
+    tables, and its lineage from image to checkpoint.
+    """
     from jobs import report
 
-    typer.echo(report.run(dataset, run, output))
+    typer.echo(report.run(where, run, output, evaluation or ()))

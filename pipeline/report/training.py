@@ -5,8 +5,6 @@
 <run>/pictures/<step>.png  images of the validation set above their predictions
 """
 
-import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import cycle
 from typing import Any
@@ -17,13 +15,13 @@ from matplotlib.ticker import MaxNLocator
 from pipeline.format import address, mixture, store
 from pipeline.format.errors import HeadraceError
 from pipeline.report.charts import INK, KEPT, OTHER
+from pipeline.report.curves import thinned
+from pipeline.report.folder import Line, read_config, read_log
 from pipeline.report.tiles import data_uri, thumbnail
 
 LARGEST_PNG, GRID_SIDE = 300_000, 2200
 """A grid of more bytes is embedded as a JPEG of at most so many pixels across: the page stays
 small whatever the size of the model's images."""
-
-Line = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,11 @@ class Run:
 def read_run(folder: str) -> Run:
     """Reads the folder of a run. Raises HeadraceError if it is not one."""
     url = address.absolute(folder)
-    config, lines = _config(url), _metrics(url)
+    return run_of(url, read_config(url), read_log(url))
+
+
+def run_of(url: str, config: dict[str, Any], lines: list[Line]) -> Run:
+    """The run at `url`, of its config and its log."""
     logged = [line for line in lines if "loss" in line]
     last = logged[-1] if logged else {}
     shares, trouble = _shares(config, last.get("drawn", {}))
@@ -96,38 +98,6 @@ def read_run(folder: str) -> Run:
         digest=last.get("digest", ""),
         pictures=_pictures(url),
     )
-
-
-def _config(url: str) -> dict[str, Any]:
-    return _json(address.join(url, "config.json"), _object)
-
-
-def _metrics(url: str) -> list[Line]:
-    """All whole lines of the log: one that a kill cut short has no end of line."""
-    return _json(
-        address.join(url, "metrics.jsonl"),
-        lambda data: [_object(line, "step") for line in data.split(b"\n")[:-1]],
-    )
-
-
-def _object(data: bytes, *fields: str) -> dict[str, Any]:
-    value = json.loads(data)
-    if not isinstance(value, dict) or not value.keys() >= set(fields):
-        raise ValueError(f"not an object with {', '.join(fields) or 'fields'}")
-    return value
-
-
-def _json(url: str, parse: Callable[[bytes], Any]) -> Any:
-    if not store.exists(url):
-        folder, _, name = url.rpartition("/")
-        raise HeadraceError(
-            f"{folder}: not the folder of a training run: there is no {name} in it; "
-            "give the folder that `run` names in the training config"
-        )
-    try:
-        return parse(store.read_bytes(url))
-    except ValueError as error:
-        raise HeadraceError(f"{url}: not written by headrace: {error}") from error
 
 
 def _validation(lines: list[Line]) -> dict[str, tuple[tuple[int, float], ...]]:
@@ -188,7 +158,8 @@ STYLES = (("o-", KEPT), ("s--", INK))
 def draw(axes: Axes, run: Run) -> None:
     """Loss by step: training as a thin line, validation as marked ones."""
     if run.losses:
-        axes.plot(*zip(*run.losses, strict=True), color=OTHER, label="training, one batch")
+        points = thinned(run.losses)
+        axes.plot(*zip(*points, strict=True), color=OTHER, label="training, one batch")
     for (form, points), style in zip(run.validation.items(), cycle(STYLES), strict=False):
         axes.plot(*zip(*points, strict=True), style[0], color=style[1], label=f"validation, {form}")
     axes.set_xlabel("step")

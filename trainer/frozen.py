@@ -13,6 +13,8 @@ from torch import Tensor
 
 from pipeline.format import address
 from pipeline.format.errors import HeadraceError
+from trainer import distributed
+from trainer.distributed import World
 from trainer.export.names import HEAD, is_backbone
 from trainer.export.read import filled, find
 from trainer.export.record import Record
@@ -55,6 +57,11 @@ class Frozen:
     """Whether what predicts was stored, too; else it is drawn."""
 
     @property
+    def identity(self) -> dict[str, Any]:
+        """What of `told` is the same wherever the weights lie."""
+        return {name: value for name, value in self.told.items() if name not in ("weights", "run")}
+
+    @property
     def depth(self) -> int:
         """Blocks of the trunk."""
         return self.model.config.depth
@@ -78,6 +85,21 @@ class Frozen:
     def windows(self, images: Tensor, windows: Sequence[Window]) -> list[Tensor]:
         """For each window the mean of its blocks' outputs, (B, K, D) float32; see `means`."""
         return means(self.model, images, windows, self.sees)
+
+
+def check(frozen: Frozen, image_size: int, world: World) -> None:
+    """Raises HeadraceError on all ranks if images of that size do not fit the trunk, or if it is
+    not the same on all of them. A collective call."""
+    wanted = frozen.model.config.image_size
+    if image_size != wanted:
+        raise HeadraceError(
+            f"stream.image_size {image_size} must be the trunk's image_size {wanted}"
+        )
+    if world.size > 1 and len(set(distributed.gather(frozen.told["sha256"]))) > 1:
+        raise HeadraceError(
+            f"weights: {frozen.told['weights']} is not the same on all ranks; "
+            "give their machines the same files"
+        )
 
 
 def means(model: AIM, images: Tensor, windows: Sequence[Window], sees: Sees) -> list[Tensor]:
@@ -147,7 +169,8 @@ def best_layers(model: ModelConfig) -> Window:
 def _found(weights: str, model: ModelConfig | None) -> tuple[str | None, dict[str, Tensor], Record]:
     """The run that they are of if they are a checkpoint, the weights, and what they are."""
     if is_run(weights):
-        return of_run(weights)
+        of = of_run(weights)
+        return of.run, of.tensors, of.record
     found = find(weights, model)
     return None, found.tensors, found.record
 

@@ -29,11 +29,16 @@ class Checkpoint(NamedTuple):
 
 def is_run(where: str) -> bool:
     """Whether a run, the folder of its checkpoints, or one of them is named."""
+    return folder_of(where) is not None
+
+
+def folder_of(where: str) -> str | None:
+    """The folder of the run that a run, the folder of its checkpoints or one of them belongs to;
+    None for anything else."""
     try:
-        parent_of(where)
+        return str(_folder(where, parent_of(where)))
     except HeadraceError:
-        return False
-    return True
+        return None
 
 
 def of_run(where: str, dtype: Dtype = "float32") -> Checkpoint:

@@ -26,9 +26,9 @@ def export(run: str, weights: str, out: str) -> Record:
     config = checkpoint.read_state(url)["config"]
     if "adapt" not in config:
         raise HeadraceError(f"{url}: no checkpoint of LoRA; name the run of one")
-    shape = ModelConfig.model_validate(config["model"])
+    shape = ModelConfig.model_validate(config["weights"]["model"])
     frozen = open_frozen(weights, torch.device("cpu"), shape)
-    if frozen.told["sha256"] != config["weights_sha256"]:
+    if frozen.told["sha256"] != config["weights"]["sha256"]:
         raise HeadraceError(f"{weights}: not the weights that {url} began with; name those")
     tuned = _tuned(config, frozen)
     checkpoint.load_weights(url, tuned)

@@ -7,10 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.format.errors import HeadraceError
 from trainer import compute, distributed, flops, optimiser
 from trainer.distributed import World
-from trainer.frozen import KERNELS, Frozen, means, open_frozen
+from trainer.frozen import KERNELS, Frozen, check, means, open_frozen
 from trainer.lora import adapters, mixing
 from trainer.lora.adapters import Adapters
 from trainer.lora.config import LoraConfig
@@ -87,9 +86,7 @@ class LoraLearner:
         """The trunk and the blocks that are read of it, and the precision chosen."""
         return {
             "compute": {"precision": compute.name_of(self.config.compute, self.world.device)},
-            "weights_sha256": self.frozen.told["sha256"],
-            "order": self.frozen.told["order"],
-            "model": self.frozen.model.config.model_dump(mode="json"),
+            "weights": self.frozen.identity,
             "layers": list(self.window),
         }
 
@@ -212,25 +209,12 @@ def learner(config: LoraConfig, world: World, names: list[str]) -> LoraLearner:
     Raises HeadraceError if trunk or test set cannot be had, or do not fit the config.
     """
     frozen = open_frozen(config.weights, world.device, config.model, config.attention)
-    _check(config, world, frozen)
+    check(frozen, config.stream.image_size, world)
     (window,) = layers.resolved(config.layers, frozen)
     batch = max(1, config.stream.batch // (world.size * config.compute.micro_batches))
     source = held_out(config.test, config.stream.patience)
     judge = Judge(source, Classes(config.classes), world, batch, config.stream.image_size)
     return LoraLearner(config, world, names, frozen, window, judge)
-
-
-def _check(config: LoraConfig, world: World, frozen: Frozen) -> None:
-    if config.stream.image_size != frozen.model.config.image_size:
-        raise HeadraceError(
-            f"stream.image_size {config.stream.image_size} must be the trunk's image_size "
-            f"{frozen.model.config.image_size}"
-        )
-    if world.size > 1 and len(set(distributed.gather(frozen.told["sha256"]))) > 1:
-        raise HeadraceError(
-            f"weights: {config.weights} is not the same on all ranks; "
-            "give their machines the same files"
-        )
 
 
 def _each(logits: Tensor, labels: Tensor) -> Tensor:

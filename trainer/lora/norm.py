@@ -10,6 +10,7 @@ from torch import Tensor
 
 from trainer import distributed
 from trainer.probing.heads import EPS, Norm
+from trainer.probing.statistics import sums
 
 
 class _Summed(torch.autograd.Function):
@@ -29,10 +30,7 @@ def normalised(norm: Norm, x: Tensor) -> Tensor:
 
     Collective, forwards and backwards. Sums are float64, for `statistics.py`'s reason.
     """
-    tokens = x.flatten(0, 1)
-    variance, mean = (one.double() for one in torch.var_mean(tokens, dim=0, correction=0))
-    shares = torch.stack([torch.ones_like(mean), mean, variance + mean**2])
-    count, first, second = _Summed.apply(len(tokens) * shares)
+    count, first, second = _Summed.apply(sums(x))
     mean = first / count
     variance = (second / count - mean**2).clamp(min=0)
     with torch.no_grad():

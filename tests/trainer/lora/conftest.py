@@ -24,7 +24,7 @@ def lora_config(tmp_path, trunk, train_set, test_set) -> dict:  # noqa: F811
             "batch": 16,
             "lanes": 4,
             "image_size": 32,
-            "augment": {"jitter": None, "min_scale": 0.5},
+            "augment": {"jitter": None, "min_scale": 0.5, "rand": None},
         },
         "optimiser": {"lr": 1e-2},
         "steps": 8,

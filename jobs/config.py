@@ -237,10 +237,14 @@ class _Loader(yaml.SafeLoader):
 
 
 def load(path: str, model: type[Model]) -> Model:
-    """Reads a YAML config and checks all of it.
+    """Reads a YAML config and checks all of it. Raises HeadraceError as `read` and `check` do."""
+    return check(path, read(path), model)
 
-    Raises HeadraceError with one line per fault: file, field, what is wrong, and the nearest
-    known name where a name is unknown.
+
+def read(path: str) -> Any:
+    """What a YAML file says, unchecked; no fields if it is empty.
+
+    Raises HeadraceError with the file's name if it cannot be read or is no YAML.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
@@ -248,9 +252,19 @@ def load(path: str, model: type[Model]) -> Model:
         reason = error.strerror if isinstance(error, OSError) else "not a text file"
         raise HeadraceError(f"{path}: the config cannot be read: {reason}") from error
     try:
-        return model.model_validate(yaml.load(text, _Loader) or {})
+        return yaml.load(text, _Loader) or {}
     except yaml.YAMLError as error:
         raise HeadraceError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+
+
+def check(path: str, fields: Any, model: type[Model]) -> Model:
+    """The fields of a config, checked whole; `path` is the file that they are of.
+
+    Raises HeadraceError with one line per fault: file, field, what is wrong, and the nearest
+    known name where a name is unknown.
+    """
+    try:
+        return model.model_validate(fields)
     except ValidationError as error:
         faults = [_fault(path, model, fault) for fault in error.errors()]
         raise HeadraceError("\n".join(faults)) from error

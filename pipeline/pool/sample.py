@@ -1,6 +1,8 @@
 """What every source format gives: parts to read, and the pool images in them."""
 
 import hashlib
+import json
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,6 +40,8 @@ class Part:
     """[begin, end) of the source's rows or bytes, if the part is a slice of them."""
     classes: tuple[str, ...] = ()
     """The class names of the whole source in the order of their numbers, where it has them."""
+    caption: str = ""
+    """Field of a record whose value is its caption, if one was named."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,19 @@ def caption_of(meta: dict[str, Any]) -> str:
     """The caption in a record; a list or a number is none."""
     told = (meta.get(name) for name in CAPTIONS)
     return next((text.strip() for text in told if isinstance(text, str) and text.strip()), "")
+
+
+def words_of(value: Any) -> str:
+    """A field's value as a caption: text as it is, a number by its digits; of anything else "".
+
+    3.0 is 3: columns of whole numbers become such where one has a gap.
+    """
+    if isinstance(value, str):
+        return value.strip()
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    is_number = isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+    return json.dumps(value) if is_number else ""
 
 
 def clean_meta(meta: dict[str, Any]) -> str:

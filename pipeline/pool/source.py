@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Literal, Protocol
 
@@ -9,7 +10,7 @@ from pydantic import Field
 
 from pipeline.format import store
 from pipeline.pool import folder, imagenet, parquet, sidecar, webdataset
-from pipeline.pool.sample import Part, PoolImage
+from pipeline.pool.sample import Part, PoolImage, part_name, words_of
 from pipeline.settings import Settings
 
 Fetch = Callable[[str, int, int], bytes]
@@ -49,6 +50,10 @@ class SourceConfig(Settings):
     image bytes and captions in columns. `folder`: images with .txt or metadata.jsonl captions, or
     in class folders. `imagenet`: the ILSVRC2012 tars or class folders. See docs/sources.md."""
 
+    caption: str | None = Field(default=None, min_length=1, exclude_if=lambda found: found is None)
+    """Field of the record whose value is the caption, e.g. `label`; a number becomes its digits. An
+    image whose record has nothing there keeps the caption that it would have without this."""
+
 
 def parts(sources: tuple[SourceConfig, ...]) -> list[Part]:
     """All parts of all sources, in pool order. A part named twice is read once.
@@ -56,16 +61,26 @@ def parts(sources: tuple[SourceConfig, ...]) -> list[Part]:
     Pool order is by source, then by the slice's place in it; the rows of a part follow in the
     order in which `read` gives them. A row's number in the pool is its place in that order.
     """
-    found = {
-        part.name: part for config in sources for part in FORMATS[config.format].parts(config.url)
-    }
+    found = {part.name: part for config in sources for part in _parts(config)}
     return sorted(found.values(), key=lambda part: (part.source, part.begin, part.files[:1]))
+
+
+def _parts(config: SourceConfig) -> list[Part]:
+    """Of one source. A part's facts change with where its captions come from; so does its name."""
+    found, field = FORMATS[config.format].parts(config.url), config.caption
+    if field is None:
+        return found
+    return [
+        replace(part, caption=field, name=part_name("caption", field, part.name)) for part in found
+    ]
 
 
 def read(part: Part, max_bytes: int) -> Iterator[PoolImage]:
     """The pool images of one part. Raises HeadraceError if the store fails."""
     with store.reading(part.source):
-        yield from FORMATS[part.format].read(part, max_bytes)
+        for image in FORMATS[part.format].read(part, max_bytes):
+            words = words_of(image.meta.get(part.caption)) if part.caption else ""
+            yield replace(image, caption=words) if words else image
 
 
 @contextmanager

@@ -16,6 +16,9 @@ from pipeline.pool.sample import (
     uid_of,
 )
 
+LABEL = "label"
+"""Field that holds an image's class."""
+
 
 def parts(url: str) -> list[Part]:
     """One part per tar that the URL pattern names, with the sidecars that lie beside it."""
@@ -74,6 +77,8 @@ def _sample(
     part: Part, sample: Sample, file: IO[bytes], max_bytes: int, told: dict[str, Any]
 ) -> PoolImage:
     meta = told | _meta(sample.members.get("json"), file)
+    if part.caption == LABEL and meta.get(LABEL) is None:
+        meta |= _label(sample.members.get("cls"), file)
     caption = _text(sample.members.get("txt"), file) or caption_of(meta)
     image, data, error = sample.image, b"", None
     if image is None:
@@ -102,6 +107,16 @@ def _read(file: IO[bytes], member: Member, limit: int) -> bytes:
 
 def _text(member: Member | None, file: IO[bytes]) -> str:
     return _read(file, member, MAX_TEXT_BYTES).decode(errors="replace").strip() if member else ""
+
+
+def _label(member: Member | None, file: IO[bytes]) -> dict[str, Any]:
+    """The cls member, a class's number or name, as a field; what is no text is as good as absent.
+
+    It is asked for only where labels are to be the captions: the records of all other pools, and
+    so what was measured of them, stay without it.
+    """
+    text = _text(member, file)
+    return {LABEL: text} if text and text.isprintable() and "\ufffd" not in text else {}
 
 
 def _meta(member: Member | None, file: IO[bytes]) -> dict[str, Any]:

@@ -4,18 +4,31 @@ import sys
 
 from jobs.commands import (
     curating,
+    evaluating,
     filtering,
     keeping,
     looking,
     pruning,
     streaming,
+    studying,
     submitting,
     training,
 )
 from jobs.commands.app import app
 from pipeline.format.errors import HeadraceError
 
-COMMANDS = (looking, curating, keeping, pruning, training, streaming, filtering, submitting)
+COMMANDS = (
+    looking,
+    curating,
+    keeping,
+    pruning,
+    training,
+    streaming,
+    filtering,
+    evaluating,
+    studying,
+    submitting,
+)
 """The modules that hang their commands on `app` as they are imported, in the order of the help."""
 
 

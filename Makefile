@@ -10,13 +10,16 @@ READY := $(VENV)/.ready
 TESTS := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 SETUP := scripts/setup.sh scripts/find_python.sh scripts/check_pillow.py
 
-.PHONY: help demo test slow chaos lint types setup clean distclean
+.PHONY: help demo miniature test slow chaos lint types setup clean distclean
 
 help:  ## what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 demo: $(READY)  ## curate, mix, stream and train on real pictures, on this machine
 	$(BIN)/headrace demo
+
+miniature: $(READY)  ## two of the paper's experiments in small, on this machine
+	$(BIN)/headrace miniature
 
 test: $(READY)  ## the fast tests
 	$(TESTS) -m "not slow"

@@ -1,5 +1,6 @@
 """What a person sees while a job runs: a bar on a terminal, plain lines elsewhere."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -49,6 +50,15 @@ def _shown(what: str, total: int, unit: str) -> Iterator[Advance]:
     with Progress(*columns, *more, console=console) as bar:
         task = bar.add_task(what, total=total, note="")
         yield lambda done, note="": bar.update(task, advance=done, note=note)
+
+
+@contextmanager
+def step(what: str) -> Iterator[None]:
+    """Says what a block does, and when it has ended how many seconds that took."""
+    console.print(f"[bold]{what}[/bold]")
+    begin = time.monotonic()
+    yield
+    console.print(f"  {time.monotonic() - begin:.0f} s")
 
 
 class Told(Protocol):

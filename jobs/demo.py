@@ -16,9 +16,7 @@ import io
 import json
 import shutil
 import tarfile
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +24,7 @@ import yaml
 
 from jobs import cluster, curate, evaluate, filter, mix, report, scorecard, train
 from jobs.config import CurateConfig, MixConfig, load
-from jobs.console import console
+from jobs.console import console, step
 from jobs.judging.config import EvaluateConfig
 from trainer.config import TrainConfig
 from trainer.contrastive.config import FilterConfig
@@ -52,34 +50,26 @@ def run(work: str) -> None:
     """Runs every step that is not done yet, then prints the scorecard and what to do next."""
     folder = Path(work).absolute()
     configs = write_configs(folder)
-    with _step("unpack the target into class folders"):
+    with step("unpack the target into class folders"):
         unpack_target(folder / "target")
-    with _step("make snapshots of the trusted pairs and of the target"), cluster.session():
+    with step("make snapshots of the trusted pairs and of the target"), cluster.session():
         for name in ("trusted", "target-train", "target-val"):
             curate.run(load(configs[name], CurateConfig))
-    with _step("train a small CLIP filter on the trusted pairs"):
+    with step("train a small CLIP filter on the trusted pairs"):
         filter.train(load(configs["filter"], FilterConfig))
-    with _step("judge it on trusted pairs that were held out"):
+    with step("judge it on trusted pairs that were held out"):
         judged = evaluate.run(load(configs["evaluation"], EvaluateConfig))
-    with _step("curate the web pool"):
+    with step("curate the web pool"):
         snapshot = curate.run(load(configs["web"], CurateConfig))
-    with _step("mix 0.8 web with 0.2 target, and train AIM on it"):
+    with step("mix 0.8 web with 0.2 target, and train AIM on it"):
         mix.run(load(configs["mix"], MixConfig))
         train.run(load(configs["aim"], TrainConfig))
-    with _step("write the report"):
+    with step("write the report"):
         page = report.run(snapshot.url, str(folder / "aim"), str(folder / "report.html"))
     card = scorecard.score(snapshot, DATA / "truth.parquet")
     held_out = judged.figures["filters"]["demo"]["auc"]
     scorecard.show(card, held_out, folder / "aim" / "metrics.jsonl")
     _say_what_next(folder, page, judged.page)
-
-
-@contextmanager
-def _step(what: str) -> Iterator[None]:
-    console.print(f"[bold]{what}[/bold]")
-    begin = time.monotonic()
-    yield
-    console.print(f"  {time.monotonic() - begin:.0f} s")
 
 
 def unpack_target(folder: Path) -> None:

@@ -41,8 +41,8 @@ class OptimiserConfig(BaseModel, extra="forbid", frozen=True, use_attribute_docs
     warmup_lr: float = Field(default=1e-6, ge=0)
     """Learning rate of step 0."""
 
-    final_lr: float = Field(default=0.0, ge=0)
-    """Learning rate that the decay ends at."""
+    final_lr: float = Field(default=0.0, ge=0, exclude_if=lambda rate: rate == 0)
+    """Learning rate that the decay ends at. Told only where there is one: runs of before go on."""
 
     clip: float | None = Field(default=1.0, gt=0)
     """Largest global L2 norm of the gradient; null: any."""

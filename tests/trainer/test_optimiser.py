@@ -47,6 +47,11 @@ def test_the_rate_rises_to_the_peak_and_then_only_falls():
     assert max(rates) == rates[10] == CONFIG.lr
 
 
+def test_a_schedule_that_ends_at_zero_is_told_as_it_was_before_it_could_end_elsewhere():
+    assert "final_lr" not in OptimiserConfig().model_dump()
+    assert OptimiserConfig(final_lr=1e-5).model_dump()["final_lr"] == 1e-5
+
+
 def test_a_group_has_a_peak_of_its_own_and_the_decay_may_end_above_zero():
     config = OptimiserConfig(final_lr=1e-5, warmup_fraction=0)
     assert [learning_rate(step, 2, config, peak=2e-3) for step in range(3)] == pytest.approx(

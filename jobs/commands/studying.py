@@ -48,9 +48,11 @@ def sweep(
 def scaling(config: Config, ray: OnRay = False, dry_run: DryRun = False) -> None:
     """Sets sizes and schedules side by side and fits how the loss falls; trains what is not done.
 
-    Prints the path of the page.
+    Prints what was found, and the path of the page.
     """
     from jobs.scaling import scaling
 
     if found := scaling.run(config, ray, dry_run):
+        for sentence in found.figures["findings"]:
+            typer.echo(sentence)
         typer.echo(found.page)

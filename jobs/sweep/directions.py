@@ -8,6 +8,10 @@ from jobs.sweep.published import LOSS, Claim
 
 AGREES, DISAGREES, NOISE = "agrees", "disagrees", "within the noise"
 ONE_SEED, ABSENT = "one seed: cannot be told", "not run"
+NO_SPREAD = "the same in all seeds: cannot be told"
+
+ROUNDING = 1e-9
+"""A spread below this is of the arithmetic, not of the seeds."""
 
 Values = Mapping[int, float]
 """Seed → accuracy in percent, or loss."""
@@ -40,11 +44,15 @@ def advantage(better: Values, worse: Values) -> list[float]:
 def verdict(differences: list[float]) -> str:
     """Of paired differences, positive where a seed agrees.
 
-    Only an interval of their mean that leaves out 0 says something; a tie of all seeds has the
-    interval [0, 0], which does not. Raises ValueError for none.
+    Only an interval of their mean that leaves out 0 says something. It is made of the spread, and
+    on a small test set a few seeds may differ by the same count of images: then there is none to
+    make it of. Each pair is judged by itself, without a correction for how many there are. Raises
+    ValueError for none.
     """
     if len(differences) == 1:
         return ONE_SEED
+    if max(differences) - min(differences) < ROUNDING:
+        return NO_SPREAD
     _, low, high = t_interval(differences)
     if low > 0:
         return AGREES

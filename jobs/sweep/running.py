@@ -30,7 +30,8 @@ def here(units: Sequence[Unit]) -> dict[str, str]:
 def on_ray(units: Sequence[Unit], config: SweepConfig, workers: int | None) -> dict[str, str]:
     """The same as tasks that each take `config.resources`; a lost worker's unit is begun again.
 
-    Raises HeadraceError if no machine has these.
+    Raises HeadraceError if no machine has these. That a killed worker is replaced was seen by hand,
+    and has no test: the start of another worker takes too long for one.
     """
     import ray
 
@@ -59,10 +60,15 @@ class _Attempt:
 
 
 def _again(lane: int, attempt: _Attempt, error: Exception) -> _Attempt:
-    """What the lost worker had saved, the next one goes on from."""
+    """What the lost worker had saved, the next one goes on from.
+
+    So it is with one that was told to stop, as its machine goes. The reason names no process and no
+    machine, as it is written into the table.
+    """
     from jobs import cluster
 
-    reason = next(iter(str(cluster.failure(error)).splitlines()), type(error).__name__)  # type: ignore[arg-type]
+    cause = getattr(error, "cause", None) or cluster.failure(error)  # type: ignore[arg-type]
+    reason = next(iter(str(cause).splitlines()), type(cause).__name__)
     return _Attempt(attempt.unit, attempt.lost + 1, reason)
 
 

@@ -2,6 +2,7 @@
 
 <run>/evaluations/<name>/results.json    kind, weights, config, data, classes, figures
 <run>/evaluations/<name>/table.md        what a sweep or a benchmark's table came to
+                        /curves.svg      the chart of a sweep
 <run>/results.json                       what the run itself found, being a probe or a LoRA
 """
 
@@ -15,8 +16,12 @@ from pipeline.format.errors import HeadraceError
 from pipeline.report import figures, markdown
 from pipeline.report.cells import Table
 from pipeline.report.curves import Chart
+from pipeline.report.tiles import data_uri
 
-RESULTS, TABLE = "results.json", "table.md"
+RESULTS, TABLE, CURVES = "results.json", "table.md", "curves.svg"
+
+LARGEST_SVG = 500_000
+"""Bytes of a chart beside a table: a larger one is not shown, so that the page stays small."""
 
 FOUND = 100
 """Most folders in <run>/evaluations that are looked into."""
@@ -50,6 +55,8 @@ class Given:
 
     url: str
     tables: tuple[Table, ...]
+    curves: str | None
+    """The chart beside them, as a data: URI."""
 
 
 @dataclass(frozen=True)
@@ -116,10 +123,18 @@ def _read(url: str) -> Evaluation | Given:
     try:
         text = store.read_bytes(url).decode()
         if url.endswith(f"/{TABLE}"):
-            return Given(url, tuple(markdown.tables(text)))
+            return Given(url, tuple(markdown.tables(text)), _curves(url))
         return _results(url, json.loads(text))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise HeadraceError(f"{url}: not written by headrace: {error!r}") from error
+
+
+def _curves(table: str) -> str | None:
+    """As an image, never as markup: in one a browser runs no script and loads nothing."""
+    url = table.removesuffix(TABLE) + CURVES
+    if not store.exists(url) or store.stat(url).nbytes > LARGEST_SVG:
+        return None
+    return data_uri(store.read_bytes(url), "image/svg+xml")
 
 
 def _results(url: str, value: dict[str, Any]) -> Evaluation:

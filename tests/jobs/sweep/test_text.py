@@ -68,6 +68,7 @@ def test_verdicts_are_counted_and_told_by_the_papers_labels():
     found = [claim | {"where": "unconfirmed", "ours": ours, "verdict": "disagrees"}]
     told = markdown(table(row("deep", "1 x 2", DEEP), row("wide", "2 x 1", WIDE), directions=found))
     assert "Of 1 pairs: 1 disagrees." in told
+    assert "Each pair is judged by itself" in told
     assert (
         "- 2 x 1 before 1 x 2, attentive: disagrees; ours -0.4 [-0.7, -0.1], "
         "paper +0.3 (unconfirmed)"

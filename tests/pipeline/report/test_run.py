@@ -1,5 +1,6 @@
 """The page of a run: what it learnt, what was found of it, and where its images come from."""
 
+import base64
 import json
 import shutil
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from jobs import report
 from pipeline.format.errors import HeadraceError
 from pipeline.format.mixture import Mixture, Source, mixture_bytes
 from pipeline.format.snapshot import Snapshot
-from pipeline.report import curves, figures, folder, lineage
+from pipeline.report import curves, evaluations, figures, folder, lineage
 from pipeline.report import run as page
 from tests.pipeline.report.curated import curate
 from tests.pipeline.report.results import FIGURES, write_results, write_table
@@ -206,6 +207,18 @@ def test_tables_are_shown_with_their_notes(run, tmp_path):
     assert f"Sweep {shown}, with intervals. mix: failed Direction web wins Another a b x 1" in text
     assert f"Benchmark {shown}" in text
     assert text.index("Sweep att") < text.index("Benchmark att")  # what is named comes first
+
+
+def test_the_curves_of_a_sweep_are_an_image_whatever_is_in_the_file(run, tmp_path):
+    sweep = write_table(tmp_path / "sweep")
+    drawing = f"<svg xmlns='http://www.w3.org/2000/svg'>{HOSTILE}</svg>".encode()
+    (sweep / "curves.svg").write_bytes(drawing)
+    html = page.render(str(run), [str(sweep)])
+    sources = [told.get("src") or "" for tag, told in Elements(html).elements if tag == "img"]
+    assert f"data:image/svg+xml;base64,{base64.b64encode(drawing).decode()}" in sources
+    assert b"<script" not in html
+    (sweep / "curves.svg").write_bytes(drawing + b" " * evaluations.LARGEST_SVG)
+    assert b"image/svg+xml" not in page.render(str(run), [str(sweep)])
 
 
 def test_figures_of_a_table_stand_on_the_right(run, tmp_path):

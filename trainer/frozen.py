@@ -193,5 +193,5 @@ def _digest(tensors: dict[str, Tensor]) -> str:
     for name in filter(is_backbone, sorted(tensors)):
         digest.update(name.encode())
         data = tensors[name].to(torch.float32).contiguous().flatten()
-        digest.update(data.view(torch.uint8).numpy())
+        digest.update(data.view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -17,7 +17,7 @@ from torch import Tensor
 from jobs.console import console
 from jobs.evaluation.extracting import PassConfig, computing, extract
 from jobs.evaluation.results import publish
-from jobs.evaluation.sets import Labelled, in_order, labelled
+from jobs.evaluation.sets import Labelled, check_foreign, in_order, labelled
 from pipeline.assess.proportions import wilson
 from pipeline.format import address
 from pipeline.format.errors import HeadraceError
@@ -144,11 +144,7 @@ def _labels(train: list[str], test: list[str]) -> tuple[Tensor, Tensor, int]:
                 f"{name}: sample {captions.index('')} has no caption, which should be its class; "
                 "curate labelled images"
             )
-    if strange := in_order(set(test) - numbers.keys()):
-        raise HeadraceError(
-            f"test: {len(strange)} of its classes are not among the {len(numbers)} of train, "
-            f"the first is {strange[0][:60]!r}; name sets of the same classes"
-        )
+    check_foreign("test", numbers, test)
     labels, wanted = (torch.tensor([numbers[one] for one in own]) for own in (train, test))
     return labels, wanted, len(numbers)
 

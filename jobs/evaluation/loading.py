@@ -79,7 +79,8 @@ def load(where: str | Fields, kind: Kind) -> Asked:
         configs.check(path, given, SetsConfig)  # which refuses it
     ours = {name: value for name, value in given.items() if name in SetsConfig.model_fields}
     fields = {name: value for name, value in given.items() if name not in ours}
-    told = [f"{path}: {name}: {fix}" for name, fix in TOLD_HERE.items() if fields.pop(name, None)]
+    told = [f"{path}: {name}: {fix}" for name, fix in TOLD_HERE.items() if name in fields]
+    fields = {name: value for name, value in fields.items() if name not in TOLD_HERE}
     model = model_of(kind)
     stand_in = {"train": "-", "test": "-", "classes": ("0", "1"), "steps": 1}
     sets = _checked(path, ours, SetsConfig, told)

@@ -86,6 +86,16 @@ def classes(url: str) -> tuple[str, ...]:
     return in_order(found)
 
 
+def check_foreign(where: str, train: Iterable[str], test: Iterable[str]) -> None:
+    """Raises HeadraceError, which begins with `where`, if `test` has classes that `train` lacks."""
+    known = set(train)
+    if foreign := in_order(set(test) - known):
+        raise HeadraceError(
+            f"{where}: {len(foreign)} of its classes are none of train's {len(known)}, as "
+            f"{foreign[0][:80]!r}; name sets that are labelled alike"
+        )
+
+
 def in_order(names: Iterable[str]) -> tuple[str, ...]:
     """Numbers by size, then all other names by the alphabet."""
     return tuple(sorted(names, key=_place))

@@ -28,7 +28,7 @@ def probe(results: dict[str, Any]) -> None:
 def lora(results: dict[str, Any]) -> None:
     """Accuracy, and how much was trained."""
     figures = results["figures"]
-    table = _table("top-1", "top-5", "trained", "of the trunk's", "and the head's")
+    table = _table("top-1", "top-5", "trained", "of trunk", "and head")
     counts = (f"{figures[name]:,}" for name in ("trained", "of", "head"))
     table.add_row(share(figures["top1"]), share(figures["top5"]), *counts)
     console.print(table)

@@ -92,6 +92,10 @@ def notes(figures: Figures) -> list[str]:
         found.append(f"Rate and decay were chosen on the test set itself, which flatters: {chosen}")
     if numbers:
         found.append("What the paper has of a set is from AIMv2's list of sizes, by the same team")
+    if figures["in1k"]:
+        found.append(
+            "LoRA: the paper's alone; `headrace eval lora` trains yours, which is no probe"
+        )
     found += [f"{numbers[key]} {_title(key)}: {_sets(figures)[key]}" for key in numbers]
     found += [f"{trunk}, {title}: {FAILED}: {why}" for trunk, title, why in failures(figures)]
     return found

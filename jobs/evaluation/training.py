@@ -2,6 +2,7 @@
 
     <run>/sets/<train|test>    the sets as datasets, if they were none
     <run>/search/              probes: the run that searched the layers, if it was asked for
+    <run>/probe-<kind>.safetensors    probes: the chosen head; see trainer/probing/export.py
     <run>/results.json         see results.py
 
 Each step that is done is found done, so a killed evaluation goes on when it is run again.
@@ -15,7 +16,6 @@ from jobs.evaluation import loading, results, sets
 from jobs.evaluation.loading import Asked, Fields, Kind
 from jobs.evaluation.sets import Labelled
 from pipeline.format import address
-from pipeline.format.errors import HeadraceError
 from pipeline.format.snapshot import Snapshot, read_snapshot
 from trainer.config import RunConfig
 
@@ -34,7 +34,20 @@ def run(where: str | Fields, kind: Kind, nproc: int = 1, ray: bool = False) -> d
     config = loading.complete(asked, train_set, test_set, _classes(asked, train_set, test_set))
     config, searched = _searched(config, nproc, ray)
     train.run(config, nproc, ray=ray)
+    if kind == "probe":
+        _write_heads(config)
     return results.write(config.run, results.results_of(config, kind) | searched)
+
+
+def _write_heads(config: Any) -> None:
+    """The chosen head of each kind, under the names of Apple's release."""
+    from trainer.probing.choosing import chosen
+    from trainer.probing.export import write_head
+
+    probes = results.last_probes(config.run)
+    for kind in config.kinds:
+        name, _ = chosen(probes, kind)
+        write_head(config.where, name, f"{config.run}/probe-{kind}.safetensors")
 
 
 def _searched(config: Any, nproc: int, ray: bool) -> tuple[RunConfig, dict[str, Any]]:
@@ -68,12 +81,7 @@ def _given(asked: Asked, name: str) -> Labelled:
 def _classes(asked: Asked, train_set: Snapshot, test_set: Snapshot) -> tuple[str, ...]:
     """Those of the training set. Raises HeadraceError if the test set has others."""
     known = sets.classes(train_set.url)
-    foreign = sets.in_order(set(sets.classes(test_set.url)) - set(known))
-    if foreign:
-        raise HeadraceError(
-            f"{asked.path}: test: {len(foreign)} of its classes are none of train's "
-            f"{len(known)}, as {foreign[0][:80]!r}; name sets that are labelled alike"
-        )
+    sets.check_foreign(f"{asked.path}: test", known, sets.classes(test_set.url))
     return known
 
 

@@ -142,7 +142,7 @@ def test_too_many_neighbours_are_left_out_with_a_word(tmp_path, weights, sets, c
 @pytest.mark.parametrize(
     ("classes", "message"),
     [
-        (("cat", "yak"), "test: 1 of its classes are not among the 3 of train, the first is 'yak'"),
+        (("cat", "yak"), "test: 1 of its classes are none of train's 3, as 'yak'"),
         (("cat", ""), "test: sample 1 has no caption, which should be its class"),
     ],
 )

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from safetensors import safe_open
 
 from jobs.evaluation import showing, training
 from pipeline.format.errors import HeadraceError
 from tests.jobs.evaluation import coloured
 from tests.trainer import runs
 from tests.trainer.probing.conftest import COLOURS, PICTURES, TESTED, drawn, exported
+from trainer import checkpoint
 
 FEW = [one for one in TESTED if one.text != b"red"]
 
@@ -85,12 +87,32 @@ def test_steps_are_the_epochs_and_classes_those_of_the_training_set(probed):
     assert "/snapshots/" in resolved["train"]
 
 
+def test_the_chosen_heads_are_written_under_the_names_of_the_release(probed):
+    run, found = probed
+    last = checkpoint.newest(str(run / "checkpoints"))
+    trained = checkpoint.read_state(last)["config"]
+    for kind, one in found["figures"].items():
+        with safe_open(run / f"probe-{kind}.safetensors", "pt") as file:
+            names, told = set(file.keys()), json.loads(file.metadata()["headrace"])
+            assert file.get_tensor("head.linear.weight").shape == (len(COLOURS), 32)
+        assert "head.bn.running_mean" in names
+        assert ("head.cls_token" in names) == (kind == "attentive")
+        assert {name: told[name] for name in ("kind", "lr")} == {"kind": kind, "lr": one["lr"]}
+        assert told["weights_sha256"] == trained["weights"]["sha256"]
+        assert told["step"] == 12  # the last
+
+
 def test_running_it_again_finds_it_done_and_writes_the_same_bytes(probed, given):
     run, _ = probed
-    before, log = (run / "results.json").read_bytes(), (run / "metrics.jsonl").read_bytes()
-    (run / "results.json").unlink()
+    names = ("results.json", "probe-attentive.safetensors", "probe-linear.safetensors")
+    before, log = (
+        [(run / name).read_bytes() for name in names],
+        (run / "metrics.jsonl").read_bytes(),
+    )
+    for name in names:
+        (run / name).unlink()
     training.run({"run": str(run)} | given, "probe")
-    assert (run / "results.json").read_bytes() == before
+    assert [(run / name).read_bytes() for name in names] == before
     assert (run / "metrics.jsonl").read_bytes() == log
 
 
@@ -149,7 +171,7 @@ def test_a_killed_evaluation_goes_on_and_gives_the_same_bytes(probed, given, tmp
 
 def test_every_fault_is_told_at_once_before_any_work(tmp_path, given):
     fields = {name: value for name, value in given.items() if name != "epochs"}
-    changes = {"steps": 12, "test": {"ur": "x"}, "grid": {"lrs": [1]}, "weights": "/nowhere"}
+    changes = {"steps": 0, "test": {"ur": "x"}, "grid": {"lrs": [1]}, "weights": "/nowhere"}
     lines = refused(tmp_path, fields, **changes)
     assert all(line.startswith(f"{tmp_path}/bad.yaml: ") for line in lines)
     told = "\n".join(lines)

@@ -117,13 +117,9 @@ def means(model: AIM, images: Tensor, windows: Sequence[Window], sees: Sees) -> 
         x = model.trunk.blocks[number](x, seen)
         for place, window in enumerate(windows):
             if number in window:
-                before = sums[place]
-                sums[place] = x.float() if before is None else before + x.float()
-    return [
-        total / len(window)
-        for total, window in zip(sums, windows, strict=True)
-        if total is not None  # every window has a block
-    ]
+                before, share = sums[place], x.float() / len(window)
+                sums[place] = share if before is None else before + share
+    return [total for total in sums if total is not None]  # every window has a block
 
 
 def open_frozen(

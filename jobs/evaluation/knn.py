@@ -11,7 +11,7 @@ a curation takes it out of the training set.
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
+from pydantic import AfterValidator, Field, PositiveInt
 from torch import Tensor
 
 from jobs.console import console
@@ -26,13 +26,12 @@ from trainer.extracting import Rows
 from trainer.frozen import Frozen, open_frozen
 from trainer.model.sizes import ModelConfig
 from trainer.neighbours import TEMPERATURE, nearest, pooled, votes
+from trainer.probing.config import Blocks
 from trainer.probing.layers import resolved
 from trainer.stream.ordered import held_out
 
 KS = (1, 5, 10, 20, 50, 100, 200)
 """From one neighbour, where it is the nearest alone, to many: which is best depends on the set."""
-
-Layers = Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)]
 
 
 def _ascending(found: tuple[int, ...]) -> tuple[int, ...]:
@@ -56,7 +55,7 @@ class KnnConfig(PassConfig):
     """Folder or URL that receives the datasets `train` and `test`, if they are made; `sets` in the
     evaluation's without it. Evaluations that name one folder make them once."""
 
-    layers: Literal["last", "best"] | Layers = "last"
+    layers: Literal["last", "best"] | Blocks = "last"
     """Blocks whose outputs are averaged: the last six; those that AIM's release found best for each
     of its sizes; or by number, from 0."""
 

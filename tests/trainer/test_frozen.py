@@ -85,6 +85,7 @@ def test_a_run_its_checkpoint_and_its_export_are_one_trunk(run_config, images, t
     opened = [open_frozen(str(place), CPU) for place in places]
     assert len({one.told["sha256"] for one in opened}) == 1
     assert {one.told["step"] for one in opened} == {2}
+    assert open_frozen(f"file://{run}/checkpoints", CPU).told["run"] == str(run)
     assert [one.told["run"] for one in opened] == [str(run)] * 3 + [None]
     first, *others = (one.windows(images, [last_layers(one.depth)])[0] for one in opened)
     assert all(torch.equal(first, other) for other in others)

@@ -36,7 +36,7 @@ def folder_of(where: str) -> str | None:
     """The folder of the run that a run, the folder of its checkpoints or one of them belongs to;
     None for anything else."""
     try:
-        return str(_folder(where, parent_of(where)))
+        return _folder(where, parent_of(where))
     except HeadraceError:
         return None
 
@@ -53,6 +53,7 @@ def of_run(where: str, dtype: Dtype = "float32") -> Checkpoint:
     state, config = checkpoint.read_state(url), _config(folder)
     if "objective" not in state["config"]:
         raise HeadraceError(f"{url}: not an AIM's; `headrace filter export` takes a filter's")
+    log = [] if "://" in folder else metrics.read(Path(folder, "metrics.jsonl"))
     tensors = read_sharded(url)
     model = ModelConfig.model_validate(state["config"]["model"])
     record = Record(
@@ -62,19 +63,20 @@ def of_run(where: str, dtype: Dtype = "float32") -> Checkpoint:
         order=state["config"]["objective"]["order"],
         mask_token="preprocessor.mask_token" in tensors,
         dtype=dtype,
-        training=training_of(state, config, metrics.read(folder / "metrics.jsonl")),
+        training=training_of(state, config, log),
     )
-    return Checkpoint(str(folder), tensors, record)
+    return Checkpoint(folder, tensors, record)
 
 
-def _folder(where: str, url: str) -> Path:
-    """Of the run, if that is on a disk here."""
-    folders = (Path(where).absolute(), Path(url).parent.parent)
-    return next((path for path in folders if (path / CONFIG).exists()), folders[1])
+def _folder(where: str, url: str) -> str:
+    """Of the run: what is named if it is one on a disk here, else what the checkpoint lies in."""
+    named = str(Path(where).absolute())
+    above = url.rsplit("/", 2)[0].removeprefix("file://")
+    return named if "://" not in where and Path(named, CONFIG).exists() else above
 
 
-def _config(folder: Path) -> dict[str, Any]:
+def _config(folder: str) -> dict[str, Any]:
     """The run's config; empty if only the checkpoint is at hand."""
-    path = folder / CONFIG
+    path = Path(folder, CONFIG)
     found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     return found

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Field, NonNegativeInt, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from trainer.compute import ComputeConfig
 from trainer.config import RunConfig
@@ -12,7 +12,7 @@ from trainer.lora.adapters import Part
 from trainer.model.sizes import ModelConfig
 from trainer.optimiser import OptimiserConfig
 from trainer.probing.cells import distinct
-from trainer.probing.config import POINTED_AT, ProbeStreamConfig
+from trainer.probing.config import POINTED_AT, Blocks, ProbeStreamConfig
 from trainer.stream.opening import Named
 
 
@@ -67,9 +67,7 @@ class LoraConfig(RunConfig, frozen=True):
     )
     """Matrices of attention that have adapters; the default is the release's."""
 
-    layers: Literal["last", "best"] | Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] = (
-        "last"
-    )
+    layers: Literal["last", "best"] | Blocks = "last"
     """Blocks whose outputs the head reads, averaged: see `ProbeConfig.layers`. No block after them
     is run or adapted."""
 

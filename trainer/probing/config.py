@@ -26,6 +26,10 @@ def _ascending(layers: Layers) -> Layers:
     return layers
 
 
+Blocks = Annotated[tuple[NonNegativeInt, ...], AfterValidator(_ascending), Field(min_length=1)]
+"""Blocks of a trunk by number, from 0, each once."""
+
+
 class ProbeAugmentConfig(AugmentConfig, frozen=True):
     """Crops, flips and colours as AIMv2's probes see them (arXiv 2411.14402, appendix)."""
 
@@ -35,7 +39,8 @@ class ProbeAugmentConfig(AugmentConfig, frozen=True):
     jitter: JitterConfig | None = JitterConfig(
         brightness=0.3, contrast=0.3, saturation=0.3, hue=0, probability=1
     )
-    """Random changes of colour: 0.3, which timm reads as of all but the hue, in every image."""
+    """Random changes of colour: 0.3 of all but the hue. AIMv2's table lists it beside RandAugment;
+    timm would leave it out then, so what the authors ran cannot be told from it."""
 
     rand: RandConfig | None = RandConfig()
     """RandAugment: timm's rand-m9-mstd0.5-inc1. null: none."""
@@ -89,12 +94,10 @@ class ProbeConfig(RunConfig, frozen=True):
     )
     """Heads that are trained, side by side."""
 
-    layers: (
-        Literal["last", "best", "search"]
-        | Annotated[tuple[NonNegativeInt, ...], AfterValidator(_ascending), Field(min_length=1)]
-    ) = "last"
+    layers: Literal["last", "best", "search"] | Blocks = "last"
     """Blocks whose outputs are averaged: the last six; those that AIM's release found best for each
-    of its sizes; every six neighbours, side by side; or blocks by number, from 0."""
+    of its sizes; every six neighbours, side by side; or blocks by number, from 0. A search holds
+    the features of all windows: of a deep trunk, give it a smaller batch."""
 
     attention: Literal["bidirectional", "causal"] = "bidirectional"
     """What a patch sees of the others in the trunk; the paper's probes see all."""

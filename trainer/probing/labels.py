@@ -31,7 +31,7 @@ class Classes:
             raise HeadraceError(
                 f"classes: sample {int(batch.samples[row])} ({batch.keys[row]}) is labelled "
                 f"{batch.captions[row]!r}, which is none of the {len(self.numbers)} classes; "
-                "add it to `classes`, or leave the image out of the set"
+                "add it to `classes`, or leave the image out of the set, and train in a new folder"
             )
         return number
 

@@ -16,7 +16,7 @@ class Probes(nn.Module):
     """A head for each cell; those of one window of layers share a norm, and stand together."""
 
     not_finite: Tensor
-    """(heads,) int64: updates that a head did not take part in, see `ProbeLearner.clipped`."""
+    """(heads,) int64: updates made with a gradient of zero; see `ProbeLearner.clipped`."""
 
     def __init__(self, cells: Sequence[Cell], width: int, num_heads: int, classes: int) -> None:
         """Of a trunk with that many channels and attention heads; window by window."""

@@ -91,6 +91,11 @@ def test_mixing_needs_a_neighbour(lora_config):
         LoraConfig.model_validate(lora_config | {"mixup": 0.2, "stream": stream})
 
 
+def test_a_block_is_averaged_once(lora_config):
+    with pytest.raises(ValueError, match="not in ascending order; name each block once"):
+        LoraConfig.model_validate(lora_config | {"layers": [1, 1]})
+
+
 def test_a_resume_with_another_rank_or_trunk_is_refused(lora_config):
     here(lora_config, steps=2)
     for changes, words in (({"rank": 4}, "rank was 8, now 4"), ({"layers": [0]}, "layers was")):

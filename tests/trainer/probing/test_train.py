@@ -39,7 +39,9 @@ def test_probes_of_a_trunk_learn_what_it_sees(probe_config):
 
 
 def test_a_run_that_was_killed_and_resumed_has_the_bits_of_one_that_was_not(probe_config):
-    whole, cut = (named(probe_config, name, hold_out=0.2) for name in ("whole", "cut"))
+    stream = probe_config["stream"] | {"augment": {}}  # jitter and RandAugment as by default
+    changes = {"hold_out": 0.2, "stream": stream}
+    whole, cut = (named(probe_config, name, **changes) for name in ("whole", "cut"))
     here(whole)
     with pytest.raises(Killed):
         here(cut, kill_after=6)

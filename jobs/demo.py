@@ -104,9 +104,13 @@ def _labelled(path: Path) -> Iterator[tuple[str, str, bytes, str]]:
 
 def write_configs(folder: Path) -> dict[str, str]:
     """Writes the demo's configs as YAML; returns their paths by name."""
+    return write(folder, _curations(folder) | _filters(folder) | _trainings(folder))
+
+
+def write(folder: Path, configs: dict[str, Any]) -> dict[str, str]:
+    """Writes fields by name as `<folder>/configs/<name>.yaml`; returns the paths by name."""
     (folder / "configs").mkdir(parents=True, exist_ok=True)
     paths = {}
-    configs = _curations(folder) | _filters(folder) | _trainings(folder)
     for name, fields in configs.items():
         path = folder / "configs" / f"{name}.yaml"
         path.write_text(yaml.safe_dump(fields, sort_keys=False))

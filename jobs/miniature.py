@@ -14,9 +14,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from jobs import cluster, curate
+from jobs import cluster, curate, demo
 from jobs.config import CurateConfig, load
 from jobs.console import console, step
 from jobs.demo import DATA, unpack_target
@@ -76,13 +74,7 @@ def pick(classes: Path, few: Path) -> None:
 
 def write_configs(folder: Path) -> dict[str, str]:
     """Writes the configs as YAML; returns their paths by name."""
-    (folder / "configs").mkdir(parents=True, exist_ok=True)
-    paths = {}
-    for name, fields in (_curations(folder) | {"sweep": _sweep(folder)}).items():
-        path = folder / "configs" / f"{name}.yaml"
-        path.write_text(yaml.safe_dump(fields, sort_keys=False))
-        paths[name] = str(path)
-    return paths
+    return demo.write(folder, _curations(folder) | {"sweep": _sweep(folder)})
 
 
 def _curations(folder: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Real trainings of probes in this process, and what they left."""
+"""Real trainings on labelled images, here and on ranks, and what they left."""
 
 import json
 from pathlib import Path
@@ -8,15 +8,17 @@ from torch import Tensor
 from tests.trainer.ranks import ranks
 from tests.trainer.runs import finish, tensors
 from trainer import train as training
+from trainer.config import RunConfig
 from trainer.probing.config import ProbeConfig
 
 RANK = """
 import sys
+from importlib import import_module
 from pathlib import Path
-from trainer.probing.config import ProbeConfig
 from trainer.train import train
 
-train(ProbeConfig.model_validate_json(Path(sys.argv[1]).read_text()))
+module, kind, path = sys.argv[1:]
+train(getattr(import_module(module), kind).model_validate_json(Path(path).read_text()))
 """
 
 
@@ -24,7 +26,12 @@ class Killed(Exception):
     """As if the process had been."""
 
 
-def here(config: dict, kill_after: int | None = None, **changes) -> list[dict]:
+def here(
+    config: dict,
+    kill_after: int | None = None,
+    kind: type[RunConfig] = ProbeConfig,
+    **changes,
+) -> list[dict]:
     """Trains in this process; the lines of the log. Ends in the middle, if asked to."""
     lines: list[dict] = []
 
@@ -33,14 +40,14 @@ def here(config: dict, kill_after: int | None = None, **changes) -> list[dict]:
         if fields["step"] == kill_after:
             raise Killed
 
-    training.train(ProbeConfig.model_validate(config | changes), progress)
+    training.train(kind.model_validate(config | changes), progress)
     return lines
 
 
-def on_ranks(config: dict, count: int) -> None:
+def on_ranks(config: dict, count: int, kind: type[RunConfig] = ProbeConfig) -> None:
     path = Path(config["run"]).with_suffix(".json")
     path.write_text(json.dumps(config))
-    with ranks(count, RANK, path) as started:
+    with ranks(count, RANK, kind.__module__, kind.__name__, path) as started:
         finish(started)
 
 
